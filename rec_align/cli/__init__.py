@@ -1,0 +1,1 @@
+"""The `rec-align` command."""

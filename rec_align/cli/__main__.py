@@ -1,0 +1,5 @@
+import sys
+
+from rec_align.cli.main import main
+
+sys.exit(main())

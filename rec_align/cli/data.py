@@ -1,0 +1,145 @@
+"""Build a corpus from raw logs, or list the corpora.
+
+  rec-align data build ml_100k
+  rec-align data build my_shop --interactions clicks.csv.gz --items products.jsonl
+  rec-align data list
+
+Tables are CSV, JSON lines or Parquet, gzipped or not. Columns go by their usual names (user_id,
+reviewerID, item_id, movieId, asin, timestamp, unixReviewTime, rating, overall, ...) or by those
+you give.
+"""
+
+import argparse
+import sys
+
+_COLUMNS = {
+    "user": "user_id",
+    "item": "item_id",
+    "time": "timestamp",
+    "rating": "rating, may be missing",
+    "title": "title",
+    "brand": "brand",
+    "categories": "categories",
+    "year": "year",
+    "key-phrase": "key_phrase: names an item without a title",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{build,list}")
+    build = actions.add_parser(
+        "build",
+        help="build a corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.add_argument("name", metavar="NAME", help="ml_100k, or a name for your own data")
+    build.add_argument("--interactions", metavar="FILE", help="your interactions")
+    build.add_argument("--items", metavar="FILE", help="your items; without it ids are names")
+    build.add_argument(
+        "--source", metavar="FILE", help="for ml_100k: ml-100k.zip or the wheel of recbole==1.2.1"
+    )
+    build.add_argument(
+        "--k-core", type=int, default=5, metavar="K",
+        help="keep users and items with at least K interactions (default 5; 0 keeps all)",
+    )  # fmt: skip
+    build.add_argument(
+        "--vocab-size", type=int, metavar="N",
+        help="most pieces of the vocabulary (default: 2 an item, 1,000 to 16,000)",
+    )  # fmt: skip
+    build.add_argument("--encoding", metavar="NAME", help="of your files (default utf-8)")
+    build.add_argument("--force", action="store_true", help="build even if it is there")
+    columns = build.add_argument_group("column names of your tables")
+    for name, usual in _COLUMNS.items():
+        columns.add_argument(f"--{name}-column", metavar="NAME", help=f"default {usual}")
+    list_ = actions.add_parser("list", help="list the corpora that are built")
+    for action in (build, list_):
+        action.add_argument(
+            "--out", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    return _build(args) if args.action == "build" else _list(args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from rec_align.data import corpus
+
+    names = corpus.list_corpora(args.out)
+    root = corpus.corpus_dir("", args.out).parent
+    if not names:
+        print(f"no corpora in {root}: `rec-align data build ml_100k` builds the first")
+        return 0
+    print(f"{'corpus':24} {'users':>10} {'items':>10} {'interactions':>13}   in {root}")
+    for name in names:
+        count = corpus.read_manifest(name, args.out)["after_k_core"]
+        print(f"{name:24} {count['users']:10,} {count['items']:10,} {count['interactions']:13,}")
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    source = _source(args)
+    from rec_align import prompts
+    from rec_align.data import corpus
+
+    manifest, built = corpus.build_corpus(
+        args.name,
+        source,
+        data_dir=args.out,
+        k_core=args.k_core,
+        vocab_size=args.vocab_size,
+        texts=prompts.all_texts(),
+        force=args.force,
+    )
+    if not built:
+        return 0
+    _summarize(manifest, corpus.corpus_dir(args.name, args.out))
+    return 3 if manifest["skipped"] else 0
+
+
+def _source(args: argparse.Namespace):
+    """Returns what the arguments say to build from; `ValueError` where they contradict."""
+    columns = {
+        name.replace("-", "_"): getattr(args, f"{name.replace('-', '_')}_column")
+        for name in _COLUMNS
+    }
+    if args.name == "ml_100k":
+        own = {"--interactions": args.interactions, "--items": args.items}
+        own |= {"--encoding": args.encoding}
+        own |= {f"--{name.replace('_', '-')}-column": value for name, value in columns.items()}
+        given = [option for option, value in own.items() if value]
+        if given:
+            raise ValueError(
+                f"ml_100k is built in and takes --source, not {given[0]}: give your data a name of "
+                "its own"
+            )
+    elif args.source or not args.interactions:
+        raise ValueError(
+            f"{args.name!r} is not built in: give --interactions FILE (and --items FILE); built in "
+            "is ml_100k"
+        )
+    from rec_align.data import sources
+
+    if args.name == "ml_100k":
+        return sources.MovieLens100K(path=args.source)
+    return sources.Tables(
+        interactions=args.interactions,
+        items=args.items,
+        columns=columns,
+        encoding=args.encoding or "utf-8",
+    )
+
+
+def _summarize(manifest: dict, directory) -> None:
+    before, after = manifest["before_k_core"], manifest["after_k_core"]
+    print(f"\n{manifest['name']:16} {'read':>12} {manifest['options']['k_core']:>5}-core")
+    for what in ("users", "items", "interactions"):
+        print(f"  {what:14} {before[what]:12,} {after[what]:10,}")
+    print(f"  {'ratings':14} {'':12} {manifest['num_rated']:10,}")
+    print(f"  {'vocabulary':14} {'':12} {manifest['num_pieces']:10,}")
+    for kind, count in sorted(manifest["title_fallbacks"].items()):
+        print(f"  {count:,} items without a title are named by their {kind}")
+    for note in manifest["skipped"]:
+        print(f"skipped {note['count']:,} {note['reason']}: {note['where']}", file=sys.stderr)
+    print(f"in {directory}\nnext: rec-align show {manifest['name']}_retrieval")

@@ -1,0 +1,87 @@
+"""Leave-one-out: each user's last interaction is the test target, the one before it validation.
+
+The protocol of SASRec, P5 and the papers after them. A user with fewer than `MIN_FOR_TARGETS`
+interactions has nothing to hold out and is in train only.
+"""
+
+import dataclasses
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+MIN_FOR_TARGETS = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Histories:
+    """Every user's interactions in time order, one user after the other.
+
+    Attributes:
+      item_indices: int32 [num_interactions].
+      ratings: float32 [num_interactions], NaN where missing.
+      timestamps: int64 [num_interactions], seconds since 1970.
+      offsets: int64 [num_users + 1]; user `u` owns `offsets[u]:offsets[u + 1]`.
+    """
+
+    item_indices: np.ndarray
+    ratings: np.ndarray
+    timestamps: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def num_users(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self, split: str) -> np.ndarray:
+        """Returns int64 [num_users]: how long a prefix of each history is in `split`; 0 is none.
+
+        A prefix of `validation` or `test` ends with the held-out target. A user of 5 interactions
+        has 3 in train, 4 in validation and 5 in test; a user of 2 has 2, 0 and 0.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}: choose one of {', '.join(SPLITS)}")
+        total = np.diff(self.offsets)
+        held_out = {"train": 2, "validation": 1, "test": 0}[split]
+        without_targets = total if split == "train" else np.zeros_like(total)
+        return np.where(total >= MIN_FOR_TARGETS, total - held_out, without_targets)
+
+    def train_item_counts(self, num_items: int) -> np.ndarray:
+        """Returns int64 [num_items]: interactions of each item in the train split."""
+        position = np.arange(len(self.item_indices)) - np.repeat(
+            self.offsets[:-1], np.diff(self.offsets)
+        )
+        in_train = position < np.repeat(self.lengths("train"), np.diff(self.offsets))
+        return np.bincount(self.item_indices[in_train], minlength=num_items).astype(np.int64)
+
+
+def to_histories(
+    user_indices: np.ndarray,
+    item_indices: np.ndarray,
+    ticks: np.ndarray,
+    ratings: np.ndarray,
+    *,
+    num_users: int,
+    ticks_per_second: int = 1,
+) -> Histories:
+    """Sorts interactions into histories, by user, then time, then the order they came in.
+
+    Args:
+      user_indices: int [num_interactions], 0-based.
+      item_indices: int [num_interactions], 0-based.
+      ticks: int64 [num_interactions], in 1 / `ticks_per_second` seconds; ordered by at this
+        precision, stored in whole seconds.
+      ratings: float32 [num_interactions].
+      num_users: number of users.
+      ticks_per_second: ticks a second.
+
+    Returns:
+      The histories.
+    """
+    order = np.lexsort((ticks, user_indices))  # stable: ties keep the order of the rows
+    counts = np.bincount(user_indices, minlength=num_users)
+    return Histories(
+        item_indices=item_indices[order].astype(np.int32),
+        ratings=ratings[order].astype(np.float32),
+        timestamps=ticks[order].astype(np.int64) // ticks_per_second,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )

@@ -1,0 +1,156 @@
+"""The forms a table comes in: CSV, JSON lines, Parquet. Each can tell names, read columns, find
+rows.
+
+Sits below `tables`. Arrow does the reading; what it refuses is read again, slowly, only to name the
+line. `data` is always unpacked, and UTF-8 unless it is Parquet; `label` is the file's name.
+"""
+
+import ast
+import collections
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+_BLOCK_BYTES = 1 << 24  # Arrow refuses a row longer than a block; reviews are long.
+_NUM_SAMPLED = 100  # JSON objects looked at for column names: the first may lack an optional one
+
+
+def detect(data: bytes, label: str) -> str:
+    """Returns 'csv', 'jsonl' or 'parquet', told from the content."""
+    if data[:4] == b"PAR1":
+        return "parquet"
+    start = data[:1024].lstrip()[:1]
+    if start == b"[":
+        raise ValueError(
+            f"{label} holds one JSON array: write one object per line (`jq -c '.[]' {label}`)"
+        )
+    return "jsonl" if start == b"{" else "csv"
+
+
+def column_names(form: str, data: bytes, label: str) -> list[str]:
+    """Returns the names of a table's columns."""
+    if form == "parquet":
+        return _parquet(data, label).schema_arrow.names
+    if form == "csv":
+        return next(row for row in _csv_reader(data) if row)
+    names = {}
+    for line, number in records("jsonl", data, most=_NUM_SAMPLED):
+        names.update(dict.fromkeys(_json_object(line, label, number)))
+    return list(names)
+
+
+def read_columns(form: str, data: bytes, label: str, names: Sequence[str]) -> pa.Table:
+    """Returns the named columns. CSV gives strings, JSON strings or numbers, Parquet its own types.
+
+    Raises:
+      ValueError: the table is broken; the message names the line and the mend.
+    """
+    if form == "parquet":
+        return _parquet(data, label).read(columns=list(names))
+    return (_read_csv if form == "csv" else _read_jsonl)(data, label, names)
+
+
+def records(form: str, data: bytes, most: int | None = None) -> Iterator[tuple]:
+    """Yields each row of a text table with the 1-based line it starts on; slow, for messages."""
+    if form == "jsonl":
+        lines = data.split(b"\n") if most is None else data.split(b"\n", most)[:most]
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield line, number
+        return
+    reader = _csv_reader(data)
+    header, start = None, 1
+    for row in reader:
+        if row and header is not None:
+            yield row, start
+        header, start = header or row or None, reader.line_num + 1
+
+
+def _delimiter(data: bytes) -> str:
+    header = data[:_BLOCK_BYTES].lstrip(b"\r\n").split(b"\n", 1)[0].decode()
+    return max("\t,;|", key=header.count)
+
+
+def _csv_reader(data: bytes):
+    csv.field_size_limit(_BLOCK_BYTES)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
+    return csv.reader(text, delimiter=_delimiter(data))
+
+
+def _read_csv(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=pa.csv.ParseOptions(delimiter=_delimiter(data), newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                include_columns=names,
+                column_types={name: pa.string() for name in names},
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        width = len(column_names("csv", data, label))
+        for row, line in records("csv", data):
+            if len(row) != width:
+                raise ValueError(
+                    f"{label}, line {line}: {len(row)} fields where the header has {width}: "
+                    "quote values that hold the delimiter, or mend the row"
+                ) from error
+        raise ValueError(f"{label} is not readable as CSV: {error}") from error
+
+
+def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
+    """Reads by Arrow where values are plain, else line by line (nested, mixed or broken)."""
+    line, number = next(records("jsonl", data))
+    first = _json_object(line, label, number)
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    types = {name: plain.get(type(first.get(name))) for name in names}
+    if all(types.values()):
+        try:
+            return pa.json.read_json(
+                pa.BufferReader(data),
+                read_options=pa.json.ReadOptions(block_size=_BLOCK_BYTES),
+                parse_options=pa.json.ParseOptions(
+                    explicit_schema=pa.schema(list(types.items())),
+                    unexpected_field_behavior="ignore",
+                ),
+            )
+        except pa.ArrowInvalid:
+            pass  # the reading below copes, or names the line
+    values = collections.defaultdict(list)
+    for line, number in records("jsonl", data):
+        record = _json_object(line, label, number)
+        for name in names:
+            value = record.get(name)
+            if value is not None and not isinstance(value, str):
+                value = json.dumps(value)
+            values[name].append(value)
+    return pa.table({name: pa.array(values[name], pa.string()) for name in names})
+
+
+def _json_object(line: bytes, label: str, number: int) -> dict:
+    try:
+        # McAuley's older metadata files hold Python dictionaries, not JSON.
+        value = ast.literal_eval(line.decode()) if line[:2] == b"{'" else json.loads(line)
+    except (ValueError, SyntaxError, RecursionError) as error:
+        raise ValueError(
+            f"{label}, line {number} is not a JSON object ({error}): mend or delete the line"
+        ) from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{label}, line {number} is not a JSON object: mend or delete the line")
+    return value
+
+
+def _parquet(data: bytes, label: str) -> pa.parquet.ParquetFile:
+    try:
+        return pa.parquet.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{label} is a damaged Parquet file ({error}): write it again") from error

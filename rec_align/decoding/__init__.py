@@ -1,0 +1,1 @@
+"""Decoding on the device: catalogue trie, constrained beam search, greedy text, exact scores."""

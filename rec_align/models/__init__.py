@@ -1,0 +1,1 @@
+"""Flax networks and losses. Never imports TensorFlow or SeqIO."""

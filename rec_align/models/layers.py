@@ -1,0 +1,215 @@
+"""The layers of T5.1.1: RMSNorm, gated MLP, attention, relative position bias, embedding.
+
+Source: Raffel et al. 2020 (arXiv 1910.10683), section 2.1, and the T5.1.1 changes (Shazeer 2020,
+arXiv 2002.05202: gated GELU). Parameter names, shapes and logical axis names are T5X's, so its
+public checkpoints load as they are: every kernel is two-dimensional, every parameter float32.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.linen.partitioning import param_with_axes
+
+Array = jax.Array
+
+# Added to the logits of what may not be seen; finite, so that a row without anything to see gives
+# a uniform softmax instead of NaN.
+MASKED = -1e10
+
+lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+def relative_position_bucket(
+    distance: Array, *, bidirectional: bool, num_buckets: int = 32, max_distance: int = 128
+) -> Array:
+    """Maps signed distances (key position - query position) to buckets.
+
+    Half of the buckets hold one distance each, the other half grow logarithmically up to
+    `max_distance`; farther ones share the last bucket. Bidirectional: half the buckets for keys
+    after the query. Otherwise keys after the query fall into bucket 0.
+
+    Example: unidirectional, 32 buckets: distances 0, -1, -15, -127, -500 -> 0, 1, 15, 31, 31.
+    """
+    n = -distance
+    offset = 0
+    if bidirectional:
+        num_buckets //= 2
+        offset = (n < 0).astype(jnp.int32) * num_buckets
+        n = jnp.abs(n)
+    else:
+        n = jnp.maximum(n, 0)
+    max_exact = num_buckets // 2
+    # The epsilon keeps log(0) away; those entries are replaced by the exact branch.
+    log_ratio = jnp.log(n.astype(jnp.float32) / max_exact + np.finfo(np.float32).eps)
+    large = max_exact + (
+        log_ratio / math.log(max_distance / max_exact) * (num_buckets - max_exact)
+    ).astype(jnp.int32)
+    return offset + jnp.where(n < max_exact, n, jnp.minimum(large, num_buckets - 1))
+
+
+class Dense(nn.Module):
+    """A linear map without bias: [..., in] -> [..., features]."""
+
+    features: int
+    axes: tuple[str, str]
+    dtype: Any = jnp.float32
+    kernel_init: Callable[..., Array] = lecun_normal
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        shape = (inputs.shape[-1], self.features)
+        kernel = param_with_axes("kernel", self.kernel_init, shape, jnp.float32, axes=self.axes)
+        return jnp.dot(inputs.astype(self.dtype), kernel.astype(self.dtype))
+
+
+class RMSNorm(nn.Module):
+    """Scales to unit root mean square, in float32: [..., emb_dim] -> the same."""
+
+    dtype: Any = jnp.float32
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        x = inputs.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        scale = param_with_axes(
+            "scale", nn.initializers.ones, x.shape[-1:], jnp.float32, axes=("embed",)
+        )
+        return (x * scale).astype(self.dtype)
+
+
+class Embed(nn.Module):
+    """Token embeddings, and their transpose as the output layer of tied models."""
+
+    num_embeddings: int
+    features: int
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self.embedding = param_with_axes(
+            "embedding",
+            nn.initializers.normal(stddev=1.0),
+            (self.num_embeddings, self.features),
+            jnp.float32,
+            axes=("vocab", "embed"),
+        )
+
+    def __call__(self, tokens: Array) -> Array:
+        return jnp.take(self.embedding, tokens, axis=0).astype(self.dtype)
+
+    def attend(self, x: Array) -> Array:
+        """[..., emb_dim] -> float32 logits [..., vocab]."""
+        return jnp.dot(x.astype(jnp.float32), self.embedding.T)
+
+
+class BucketBias(nn.Module):
+    """A learned bias for each head and distance bucket."""
+
+    num_heads: int
+    num_buckets: int = 32
+    init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+
+    def setup(self) -> None:
+        self.rel_embedding = param_with_axes(
+            "rel_embedding",
+            self.init,
+            (self.num_heads, self.num_buckets),
+            jnp.float32,
+            axes=("heads", "relpos_buckets"),
+        )
+
+    def __call__(self, buckets: Array) -> Array:
+        """[..., query, key] buckets -> [..., heads, query, key] float32."""
+        return jnp.moveaxis(jnp.take(self.rel_embedding, buckets, axis=1), 0, -3)
+
+
+class MlpBlock(nn.Module):
+    """activation_0(x W0) * activation_1(x W1) ... W: [..., emb_dim] -> the same."""
+
+    hidden: int
+    activations: tuple[str, ...]
+    dropout_rate: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, deterministic: bool) -> Array:
+        emb_dim = x.shape[-1]
+        hidden = None
+        for i, name in enumerate(self.activations):
+            # T5X calls a lone input kernel `wi`, several `wi_0`, `wi_1`.
+            kernel = "wi" if len(self.activations) == 1 else f"wi_{i}"
+            y = Dense(self.hidden, ("embed", "mlp"), self.dtype, name=kernel)(x)
+            y = y if name == "linear" else getattr(nn, name)(y)
+            hidden = y if hidden is None else hidden * y
+        hidden = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
+            hidden, deterministic=deterministic
+        )
+        return Dense(emb_dim, ("mlp", "embed"), self.dtype, name="wo")(hidden)
+
+
+class Attention(nn.Module):
+    """Multi-head attention without scaling: 1/sqrt(head_dim) is in the query's initializer.
+
+    The pieces (`query_heads`, `key_value_heads`, `attend`) are methods of their own, so that
+    decoding can keep keys and values: once a user for the encoder's output, once a step for the
+    decoder's own past.
+    """
+
+    num_heads: int
+    head_dim: int
+    emb_dim: int
+    dropout_rate: float
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        joined = self.num_heads * self.head_dim
+        axes = ("embed", "joined_kv")
+
+        def scaled_normal(*args: Any) -> Array:
+            return lecun_normal(*args) / math.sqrt(self.head_dim)
+
+        self.query = Dense(joined, axes, self.dtype, kernel_init=scaled_normal)
+        self.key = Dense(joined, axes, self.dtype)
+        self.value = Dense(joined, axes, self.dtype)
+        self.out = Dense(self.emb_dim, ("joined_kv", "embed"), self.dtype)
+        self.dropout = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))
+
+    def _split(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)
+
+    def query_heads(self, x: Array) -> Array:
+        """[..., emb_dim] -> [..., heads, head_dim]."""
+        return self._split(self.query(x))
+
+    def key_value_heads(self, x: Array) -> tuple[Array, Array]:
+        """[..., emb_dim] -> keys and values, each [..., heads, head_dim]."""
+        return self._split(self.key(x)), self._split(self.value(x))
+
+    def attend(self, query: Array, key: Array, value: Array, bias: Array, deterministic: bool):
+        """Softmax attention in float32.
+
+        Args:
+          query: [batch..., query, heads, head_dim].
+          key: [batch..., key, heads, head_dim]; `value` likewise.
+          bias: [batch... or 1, heads or 1, query, key], with `MASKED` where nothing may be seen.
+          deterministic: no dropout of attention weights.
+
+        Returns:
+          [batch..., query, emb_dim].
+        """
+        logits = jnp.einsum(
+            "...qhd,...khd->...hqk", query, key, preferred_element_type=jnp.float32
+        )
+        weights = jax.nn.softmax(logits + bias, axis=-1).astype(self.dtype)
+        weights = self.dropout(weights, deterministic=deterministic)
+        x = jnp.einsum("...hqk,...khd->...qhd", weights, value)
+        return self.out(x.reshape(*x.shape[:-2], -1))
+
+    def __call__(self, x: Array, context: Array, bias: Array, *, deterministic: bool) -> Array:
+        key, value = self.key_value_heads(context)
+        return self.attend(self.query_heads(x), key, value, bias, deterministic)

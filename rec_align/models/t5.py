@@ -1,0 +1,353 @@
+"""T5.1.1 in Flax: encoder, decoder, and one decoding step for many beams at once.
+
+The parameter tree is T5X's (`encoder/layers_0/attention/query/kernel`, ...). Beside T5 itself the
+network knows two things, both off for pretrained weights: blocks (see `masks`), and
+`item_distance_bias`, a learned cross-attention bias by how many items ago a history item was.
+T5's cross-attention has no positions of its own, so without it a target of a block-causal encoder
+cannot tell the last item from the first.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rec_align.models import masks
+from rec_align.models.layers import (
+    MASKED,
+    Attention,
+    BucketBias,
+    Dense,
+    Embed,
+    MlpBlock,
+    RMSNorm,
+    relative_position_bucket,
+)
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class T5Config:
+    """The size of a network.
+
+    Attributes:
+      vocab_size: rows of the embedding; 0 takes the vocabulary's size, rounded up to 128.
+      emb_dim: width of the residual stream.
+      num_heads: attention heads.
+      head_dim: width of one head.
+      num_encoder_layers: encoder depth.
+      num_decoder_layers: decoder depth.
+      mlp_dim: width of the MLP.
+      mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
+      logits_via_embedding: output layer tied to the embedding (T5 v1.0).
+      item_distance_bias: cross-attention bias by the age of a history item, in items.
+      dropout_rate: share of activations dropped in training.
+      dtype: of the activations; parameters are float32.
+    """
+
+    vocab_size: int = 0
+    emb_dim: int = 512
+    num_heads: int = 6
+    head_dim: int = 64
+    num_encoder_layers: int = 8
+    num_decoder_layers: int = 8
+    mlp_dim: int = 1024
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    logits_via_embedding: bool = False
+    item_distance_bias: bool = False
+    dropout_rate: float = 0.1
+    dtype: Any = jnp.float32
+
+    def with_vocab_size(self, num_tokens: int) -> "T5Config":
+        """This size for a vocabulary of `num_tokens`; refuses one that does not fit."""
+        if not self.vocab_size:
+            return dataclasses.replace(self, vocab_size=-(-num_tokens // 128) * 128)
+        if self.vocab_size < num_tokens:
+            raise ValueError(
+                f"T5Config.vocab_size is {self.vocab_size}, but the vocabulary has {num_tokens} "
+                "tokens: raise vocab_size, set it to 0, or choose the model's own vocabulary."
+            )
+        return self
+
+
+def _attention(config: T5Config) -> Attention:
+    return Attention(
+        num_heads=config.num_heads,
+        head_dim=config.head_dim,
+        emb_dim=config.emb_dim,
+        dropout_rate=config.dropout_rate,
+        dtype=config.dtype,
+    )
+
+
+def _mlp(config: T5Config) -> MlpBlock:
+    return MlpBlock(config.mlp_dim, config.mlp_activations, config.dropout_rate, config.dtype)
+
+
+def _dropout(config: T5Config) -> nn.Dropout:
+    # One mask for all positions of a row, as in T5X: random bits are dear.
+    return nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))
+
+
+class EncoderLayer(nn.Module):
+    config: T5Config
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.pre_attention_layer_norm = RMSNorm(cfg.dtype)
+        self.attention = _attention(cfg)
+        self.pre_mlp_layer_norm = RMSNorm(cfg.dtype)
+        self.mlp = _mlp(cfg)
+        self.dropout = _dropout(cfg)
+
+    def __call__(self, x: Array, bias: Array, deterministic: bool) -> Array:
+        y = self.pre_attention_layer_norm(x)
+        y = self.attention(y, y, bias, deterministic=deterministic)
+        x = x + self.dropout(y, deterministic=deterministic)
+        y = self.mlp(self.pre_mlp_layer_norm(x), deterministic=deterministic)
+        return x + self.dropout(y, deterministic=deterministic)
+
+
+class Encoder(nn.Module):
+    config: T5Config
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.relpos_bias = BucketBias(cfg.num_heads)
+        self.layers = [EncoderLayer(cfg) for _ in range(cfg.num_encoder_layers)]
+        self.encoder_norm = RMSNorm(cfg.dtype)
+        self.dropout = _dropout(cfg)
+
+    def __call__(self, embedded: Array, bias: Array, deterministic: bool) -> Array:
+        """[batch, length, emb_dim], [batch, 1, length, length] -> [batch, length, emb_dim]."""
+        position = jnp.arange(embedded.shape[1])
+        distance = position[None, :] - position[:, None]
+        bias = bias + self.relpos_bias(relative_position_bucket(distance, bidirectional=True))
+        x = self.dropout(embedded, deterministic=deterministic)
+        for layer in self.layers:
+            x = layer(x, bias, deterministic)
+        return self.dropout(self.encoder_norm(x), deterministic=deterministic)
+
+
+class DecoderLayer(nn.Module):
+    config: T5Config
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.pre_self_attention_layer_norm = RMSNorm(cfg.dtype)
+        self.self_attention = _attention(cfg)
+        self.pre_cross_attention_layer_norm = RMSNorm(cfg.dtype)
+        self.encoder_decoder_attention = _attention(cfg)
+        self.pre_mlp_layer_norm = RMSNorm(cfg.dtype)
+        self.mlp = _mlp(cfg)
+        self.dropout = _dropout(cfg)
+
+    def _cross_and_mlp(self, x, cross_keys_values, cross_bias, deterministic):
+        query = self.encoder_decoder_attention.query_heads(self.pre_cross_attention_layer_norm(x))
+        y = self.encoder_decoder_attention.attend(
+            query, *cross_keys_values, cross_bias, deterministic
+        )
+        x = x + self.dropout(y, deterministic=deterministic)
+        y = self.mlp(self.pre_mlp_layer_norm(x), deterministic=deterministic)
+        return x + self.dropout(y, deterministic=deterministic)
+
+    def __call__(self, x, encoded, self_bias, cross_bias, deterministic):
+        y = self.pre_self_attention_layer_norm(x)
+        y = self.self_attention(y, y, self_bias, deterministic=deterministic)
+        x = x + self.dropout(y, deterministic=deterministic)
+        return self._cross_and_mlp(x, self.cross_keys_values(encoded), cross_bias, deterministic)
+
+    def cross_keys_values(self, encoded: Array) -> tuple[Array, Array]:
+        return self.encoder_decoder_attention.key_value_heads(encoded)
+
+    def step(self, x, cache, cross_keys_values, self_bias, cross_bias, step):
+        """One token of each beam: x [batch, beam, emb_dim] -> the same, and the new cache."""
+        y = self.pre_self_attention_layer_norm(x)
+        key, value = self.self_attention.key_value_heads(y)  # [batch, beam, heads, head_dim]
+        # The past of each beam: [batch, beam, max_length, heads, head_dim].
+        cache = {
+            "key": jax.lax.dynamic_update_index_in_dim(cache["key"], key, step, axis=2),
+            "value": jax.lax.dynamic_update_index_in_dim(cache["value"], value, step, axis=2),
+        }
+        query = self.self_attention.query_heads(y)[:, :, None]  # one query a beam
+        y = self.self_attention.attend(query, cache["key"], cache["value"], self_bias, True)
+        x = x + y[:, :, 0]
+        # Beams are to the encoder's output what target positions are in training.
+        return self._cross_and_mlp(x, cross_keys_values, cross_bias, True), cache
+
+
+class Decoder(nn.Module):
+    config: T5Config
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.relpos_bias = BucketBias(cfg.num_heads)
+        if cfg.item_distance_bias:
+            self.item_distance_bias = BucketBias(cfg.num_heads, init=nn.initializers.zeros)
+        self.layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
+        self.decoder_norm = RMSNorm(cfg.dtype)
+        self.dropout = _dropout(cfg)
+        if not cfg.logits_via_embedding:
+            self.logits_dense = Dense(cfg.vocab_size, ("embed", "vocab"), jnp.float32)
+
+    def relative_bias(self, queries: Array, keys: Array) -> Array:
+        distance = keys[None, :] - queries[:, None]
+        return self.relpos_bias(relative_position_bucket(distance, bidirectional=False))
+
+    def cross_bias(self, bias: Array, encoder_blocks: Array | None, decoder_blocks: Array | None):
+        """Adds the bias by item distance to the cross-attention mask."""
+        if not self.config.item_distance_bias or encoder_blocks is None:
+            return bias
+        # Block 0 is the prompt and plain text: no distance, no bias.
+        is_item = (encoder_blocks > 0)[:, None, None, :]
+        distance = encoder_blocks[:, None, :] - decoder_blocks[:, :, None]
+        buckets = relative_position_bucket(distance, bidirectional=False)
+        return bias + jnp.where(is_item, self.item_distance_bias(buckets), 0.0)
+
+    def logits(self, x: Array, shared_embedding: Embed) -> Array:
+        """[..., emb_dim] -> float32 [..., vocab]."""
+        if self.config.logits_via_embedding:
+            return shared_embedding.attend(x) / jnp.sqrt(x.shape[-1]).astype(jnp.float32)
+        return self.logits_dense(x)
+
+    def __call__(self, embedded, encoded, self_bias, cross_bias, deterministic):
+        """Teacher forcing: [batch, targets length, emb_dim] -> the same, before the logits."""
+        position = jnp.arange(embedded.shape[1])
+        self_bias = self_bias + self.relative_bias(position, position)
+        x = self.dropout(embedded, deterministic=deterministic)
+        for layer in self.layers:
+            x = layer(x, encoded, self_bias, cross_bias, deterministic)
+        return self.dropout(self.decoder_norm(x), deterministic=deterministic)
+
+    def step(self, embedded, cache, cross_keys_values, cross_bias, step):
+        position = jnp.arange(cache[0]["key"].shape[2])
+        bias = self.relative_bias(jnp.full((1,), step), position)
+        bias = jnp.where(position <= step, bias, MASKED)[None, None]  # all batches and beams
+        x = embedded
+        new_cache = []
+        for layer, layer_cache, keys_values in zip(
+            self.layers, cache, cross_keys_values, strict=True
+        ):
+            x, layer_cache = layer.step(x, layer_cache, keys_values, bias, cross_bias, step)
+            new_cache.append(layer_cache)
+        return self.decoder_norm(x), new_cache
+
+
+class Transformer(nn.Module):
+    """The encoder-decoder. `__call__` is teacher forcing; `encode`, `start` and `step` decode."""
+
+    config: T5Config
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.token_embedder = Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype)
+        self.encoder = Encoder(cfg)
+        self.decoder = Decoder(cfg)
+
+    def encode(
+        self,
+        encoder_input_tokens: Array,
+        encoder_segment_ids: Array | None = None,
+        encoder_blocks: Array | None = None,
+        *,
+        enable_dropout: bool = False,
+    ) -> Array:
+        """[batch, inputs length] -> [batch, inputs length, emb_dim]."""
+        bias = masks.encoder_bias(encoder_input_tokens, encoder_segment_ids, encoder_blocks)
+        embedded = self.token_embedder(encoder_input_tokens)
+        return self.encoder(embedded, bias, not enable_dropout)
+
+    def decode(
+        self,
+        encoded: Array,
+        encoder_input_tokens: Array,
+        decoder_input_tokens: Array,
+        encoder_segment_ids: Array | None = None,
+        decoder_segment_ids: Array | None = None,
+        encoder_blocks: Array | None = None,
+        decoder_blocks: Array | None = None,
+        *,
+        enable_dropout: bool = False,
+    ) -> Array:
+        """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
+        cross = masks.cross_bias(
+            encoder_input_tokens,
+            encoder_segment_ids,
+            decoder_segment_ids,
+            encoder_blocks,
+            decoder_blocks,
+        )
+        x = self.decoder(
+            self.token_embedder(decoder_input_tokens),
+            encoded,
+            masks.decoder_bias(decoder_input_tokens),
+            self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
+            not enable_dropout,
+        )
+        return self.decoder.logits(x, self.token_embedder)
+
+    def __call__(
+        self,
+        encoder_input_tokens: Array,
+        decoder_input_tokens: Array,
+        encoder_segment_ids: Array | None = None,
+        decoder_segment_ids: Array | None = None,
+        encoder_blocks: Array | None = None,
+        decoder_blocks: Array | None = None,
+        *,
+        enable_dropout: bool = False,
+    ) -> Array:
+        encoded = self.encode(
+            encoder_input_tokens,
+            encoder_segment_ids,
+            encoder_blocks,
+            enable_dropout=enable_dropout,
+        )
+        return self.decode(
+            encoded,
+            encoder_input_tokens,
+            decoder_input_tokens,
+            encoder_segment_ids,
+            decoder_segment_ids,
+            encoder_blocks,
+            decoder_blocks,
+            enable_dropout=enable_dropout,
+        )
+
+    def start(
+        self,
+        encoder_input_tokens: Array,
+        encoder_blocks: Array | None = None,
+        decoder_block: Array | None = None,
+    ) -> dict[str, Any]:
+        """What decoding needs of each user, computed once and shared by all its beams.
+
+        Args:
+          encoder_input_tokens: [batch, inputs length], 0 = padding.
+          encoder_blocks: [batch, inputs length] or None.
+          decoder_block: [batch], the block of the one target to decode.
+        """
+        encoded = self.encode(encoder_input_tokens, None, encoder_blocks)
+        decoder_blocks = None if encoder_blocks is None else decoder_block[:, None]
+        cross = masks.cross_bias(encoder_input_tokens, None, None, encoder_blocks, decoder_blocks)
+        return {
+            "keys_values": [layer.cross_keys_values(encoded) for layer in self.decoder.layers],
+            "bias": self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
+        }
+
+    def step(self, tokens: Array, cache: list, context: dict[str, Any], step: Array):
+        """One decoding step: tokens [batch, beam] -> logits [batch, beam, vocab], new cache."""
+        x, cache = self.decoder.step(
+            self.token_embedder(tokens), cache, context["keys_values"], context["bias"], step
+        )
+        return self.decoder.logits(x, self.token_embedder), cache
+
+
+def empty_cache(config: T5Config, batch_size: int, beam_size: int, max_length: int) -> list:
+    """The decoder's past: per layer keys and values [batch, beam, max_length, heads, head_dim]."""
+    shape = (batch_size, beam_size, max_length, config.num_heads, config.head_dim)
+    zeros = jnp.zeros(shape, config.dtype)
+    return [{"key": zeros, "value": zeros} for _ in range(config.num_decoder_layers)]

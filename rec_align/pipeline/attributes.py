@@ -1,0 +1,71 @@
+"""Attributes: what is known of an item, for `item_embedding`."""
+
+import seqio
+import tensorflow as tf
+
+from rec_align.data.corpus import read_catalogue
+from rec_align.pipeline.phrasing import item_texts
+from rec_align.pipeline.seeds import TEMPLATE, fold
+from rec_align.prompts import Family
+
+ATTRIBUTES = ("categories", "brand", "year")
+
+
+def _attribute_table(corpus: str) -> dict[str, list[str]]:
+    """Each attribute's text of each item, '' where it has none; `attributes` joins them."""
+    catalogue = read_catalogue(corpus)
+    table = {
+        "categories": [", ".join(names) for names in catalogue.categories],
+        "brand": [brand or "" for brand in catalogue.brands],
+        "year": [str(year or "") for year in catalogue.years],
+    }
+    rows = zip(*(table[name] for name in ATTRIBUTES), strict=True)
+    table["attributes"] = [
+        " ".join(f"{name}: {text};" for name, text in zip(ATTRIBUTES, row, strict=True) if text)
+        for row in rows
+    ]
+    return table
+
+
+def item_attributes(
+    dataset: tf.data.Dataset,
+    output_features: dict[str, seqio.Feature],
+    *,
+    corpus: str,
+    family: Family,
+) -> tf.data.Dataset:
+    """Adds an item's fields and draws a template whose fields it has.
+
+    Items without any attribute are left out.
+
+    Args:
+      dataset: examples of an `ItemSource`, with seeds.
+      output_features: of the task.
+      corpus: the corpus's name.
+      family: the templates to draw from.
+
+    Returns:
+      Examples with `{field}_parts` [1] string and `template_index` int32, an index of `family.seen`.
+    """
+    titles = item_texts(corpus, output_features)
+    table = _attribute_table(corpus)
+    texts = tf.stack([titles, *(tf.constant(table[name]) for name in table)])  # [fields, num_items]
+    fields = ("title", *table)
+    needs = tf.constant([[name in t.fields for name in fields] for t in family.seen])
+
+    def add(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        values = texts[:, example["item_index"]]
+        usable = tf.reduce_all(~needs | tf.not_equal(values, ""), axis=1)
+        scores = tf.random.stateless_uniform([len(family.seen)], fold(example["seed"], TEMPLATE))
+        parts = {f"{name}_parts": values[i : i + 1] for i, name in enumerate(fields)}
+        return (
+            example
+            | parts
+            | {
+                "template_index": tf.argmax(tf.where(usable, scores, -1.0), output_type=tf.int32),
+                "has_attributes": tf.reduce_any(usable),
+            }
+        )
+
+    added = dataset.map(add, num_parallel_calls=tf.data.AUTOTUNE)
+    return added.filter(lambda example: example["has_attributes"])

@@ -1,0 +1,103 @@
+"""Batches: a mixture as an endless stream of NumPy batches that can be resumed at any step.
+
+The stream is made of rounds of a fixed number of batches. Each round is a fresh dataset with a seed of
+its own, so a run resumes by opening the round of its step and skipping within it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from rec_align.pipeline.features import RecFeatureConverter
+
+Batch = dict[str, np.ndarray]
+
+
+def round_seed(seed: int, round_index: int) -> int:
+    """The seed of one round: far from its neighbours', which SeqIO's seeds of steps must be."""
+    return int(np.random.SeedSequence([seed, round_index]).generate_state(1)[0] >> 1)
+
+
+def _round_dataset(
+    mixture_name: str,
+    task_feature_lengths: Mapping[str, int],
+    batch_size: int,
+    seed: int,
+    shard: seqio.ShardInfo | None,
+    num_threads: int,
+) -> tf.data.Dataset:
+    dataset = seqio.get_dataset(
+        mixture_name,
+        task_feature_lengths,
+        RecFeatureConverter(pack=True, apply_length_check=False),
+        dataset_split="train",
+        shuffle=True,
+        num_epochs=None,
+        shard_info=shard,
+        verbose=False,
+        seed=seed,
+    )
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = num_threads
+    options.threading.max_intra_op_parallelism = 1
+    options.deterministic = True
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(4).with_options(options)
+
+
+def train_batches(
+    mixture_name: str,
+    *,
+    task_feature_lengths: Mapping[str, int],
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    round_steps: int = 1000,
+    shard: seqio.ShardInfo | None = None,
+    num_threads: int = 2,
+) -> Iterator[Batch]:
+    """Packed training batches, without end.
+
+    The same arguments give the same batches; started at step k, the first batch is batch k.
+
+    Args:
+      mixture_name: a registered mixture or task.
+      task_feature_lengths: length of a row: {"inputs": .., "targets": ..}, in tokens.
+      batch_size: rows a batch, of this host.
+      seed: fixes every window, mask, negative and template, and the order.
+      start_step: how many batches to pass over.
+      round_steps: batches a round; resuming re-makes at most this many.
+      shard: which part of the data this host reads.
+      num_threads: threads for making batches, so that training keeps its cores.
+
+    Yields:
+      Model features, each [batch_size, length] int32; see `RecFeatureConverter`.
+
+    Raises:
+      ValueError: the batch size or the number of steps a round is below 1, the start below 0.
+    """
+    if batch_size < 1 or round_steps < 1 or start_step < 0:
+        raise ValueError(
+            f"batch_size={batch_size}, round_steps={round_steps}, start_step={start_step}: "
+            "the first two must be at least 1, the last at least 0"
+        )
+    round_index, skip = divmod(start_step, round_steps)
+    while True:
+        dataset = _round_dataset(
+            mixture_name,
+            task_feature_lengths,
+            batch_size,
+            round_seed(seed, round_index),
+            shard,
+            num_threads,
+        )
+        yield from dataset.take(round_steps).skip(skip).as_numpy_iterator()
+        round_index, skip = round_index + 1, 0
+
+
+def padding_share(batch: Batch) -> tuple[float, float]:
+    """How much of a batch is padding: (share of the inputs, share of the targets), in 0-1."""
+    names = ("encoder_input_tokens", "decoder_target_tokens")
+    inputs, targets = (float(np.mean(batch[name] == 0)) for name in names)
+    return inputs, targets

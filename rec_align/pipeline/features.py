@@ -1,0 +1,116 @@
+"""What leaves a task (`output_features`), and its conversion to what the model takes."""
+
+from collections.abc import Mapping
+
+import seqio
+import tensorflow as tf
+
+from rec_align.pipeline.packing import pack
+from rec_align.pipeline.vocabulary import EOS_ID, CorpusVocabulary
+
+_SPEC = seqio.FeatureConverter.FeatureSpec
+# Blocks lie beside tokens and have their length.
+BESIDE = {"inputs_blocks": "inputs", "targets_blocks": "targets"}
+# What evaluation needs beside tokens, where a task has it.
+PASSTHROUGH = {
+    "candidate_tokens": _SPEC(dtype=tf.int32, rank=2),
+    "in_catalogue": _SPEC(dtype=tf.int32, rank=0),
+}
+
+
+def output_features(corpus: str) -> dict[str, seqio.Feature]:
+    """The output features of every task of a corpus. EOS is put by `tokenize_parts`."""
+    vocabulary = CorpusVocabulary(corpus)
+    tokens = seqio.Feature(vocabulary=vocabulary, add_eos=False)
+    blocks = seqio.Feature(vocabulary=seqio.PassThroughVocabulary(size=0), add_eos=False)
+    return {"inputs": tokens, "inputs_blocks": blocks, "targets": tokens, "targets_blocks": blocks}
+
+
+def shift_right(targets: tf.Tensor, bos_id: int = 0) -> tf.Tensor:
+    """Decoder inputs: BOS at the start of every target, else the token before.
+
+    Example: targets 5 6 1 7 1 0 -> 0 5 6 0 7 0. [length] int32 -> [length] int32.
+    """
+    before = tf.concat([[EOS_ID], targets[:-1]], 0)
+    return tf.where(tf.equal(before, EOS_ID), bos_id, before)
+
+
+class RecFeatureConverter(seqio.EncDecFeatureConverter):
+    """Converts tasks' examples with blocks for an encoder-decoder.
+
+    Only the lengths of `inputs` and `targets` are needed; blocks follow them. Without packing,
+    `candidate_tokens` and `in_catalogue` pass through where the dataset has them.
+
+    Worked example, a block-causal one with two targets packed before a plain one:
+
+      ds = [{"inputs": [7, 8, 5], "inputs_blocks": [0, 0, 1],
+             "targets": [3, 1, 5, 1], "targets_blocks": [1, 1, 2, 2]},
+            {"inputs": [9, 1], "inputs_blocks": [0, 0], "targets": [4, 1], "targets_blocks": [1, 1]}]
+
+      {"encoder_input_tokens":  [7, 8, 5, 9, 1, 0],
+       "encoder_blocks":        [0, 0, 1, 0, 0, 0],
+       "encoder_segment_ids":   [1, 1, 1, 2, 2, 0],
+       "encoder_positions":     [0, 1, 2, 0, 1, 0],
+       "decoder_target_tokens": [3, 1, 5, 1, 4, 1, 0],
+       "decoder_input_tokens":  [0, 3, 0, 5, 0, 4, 0],
+       "decoder_loss_weights":  [1, 1, 1, 1, 1, 1, 0],
+       "decoder_blocks":        [1, 1, 2, 2, 1, 1, 0],
+       "decoder_segment_ids":   [1, 1, 1, 1, 2, 2, 0],
+       "decoder_positions":     [0, 1, 2, 3, 0, 1, 0]}
+    """
+
+    TASK_FEATURES = {  # noqa: RUF012 - SeqIO's name and form
+        **seqio.EncDecFeatureConverter.TASK_FEATURES,
+        **{name: _SPEC(dtype=tf.int32) for name in BESIDE},
+    }
+    MODEL_FEATURES = {  # noqa: RUF012
+        **seqio.EncDecFeatureConverter.MODEL_FEATURES,
+        "encoder_blocks": _SPEC(dtype=tf.int32),
+        "decoder_blocks": _SPEC(dtype=tf.int32),
+    }
+
+    def __call__(
+        self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
+    ) -> tf.data.Dataset:
+        lengths = {name: task_feature_lengths[name] for name in ("inputs", "targets")}
+        lengths |= {name: lengths[tokens] for name, tokens in BESIDE.items()}
+        passed = {} if self.pack else {k: v for k, v in PASSTHROUGH.items() if k in ds.element_spec}
+        if passed.keys() == self._passthrough_features.keys():
+            spec = ds.element_spec
+            return super().__call__(ds, lengths | {k: (spec[k].shape or [0])[0] for k in passed})
+        # Which features pass depends on the task, and one converter may serve many.
+        converter = type(self)(
+            pack=False,
+            apply_length_check=self._apply_length_check,
+            bos_id=self.bos_id,
+            passthrough_features=passed,
+        )
+        return converter(ds, task_feature_lengths)
+
+    def _convert_example(self, features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+        converted = super()._convert_example(features)
+        return converted | {
+            "decoder_input_tokens": tf.where(
+                features["targets"] > 0, shift_right(features["targets"], self.bos_id), 0
+            ),
+            "encoder_blocks": features["inputs_blocks"],
+            "decoder_blocks": features["targets_blocks"],
+        }
+
+    def _pack_or_pad(
+        self, ds: tf.data.Dataset, packed_lengths: Mapping[str, int]
+    ) -> tf.data.Dataset:
+        lengths = {k: v for k, v in packed_lengths.items() if k in self.TASK_FEATURES}
+        if self.pack:
+            return pack(ds, {k: v for k, v in lengths.items() if k not in BESIDE}, BESIDE)
+        return seqio.trim_and_pad_dataset(ds, lengths)
+
+    def get_model_feature_lengths(
+        self, task_feature_lengths: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        lengths = super().get_model_feature_lengths(task_feature_lengths)
+        return {
+            **lengths,
+            "encoder_blocks": task_feature_lengths["inputs"],
+            "decoder_blocks": task_feature_lengths["targets"],
+        }

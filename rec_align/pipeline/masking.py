@@ -1,0 +1,160 @@
+"""Masking: items hidden from a history (`mim`), and spans hidden from its text (`mlm`).
+
+Spans follow T5 (Raffel et al. 2020, arXiv 1910.10683, sections 3.1.4 and 3.3.4): 15 % of the tokens in
+spans of 3 on average, each span replaced by one sentinel; the target repeats each sentinel before what
+it stood for.
+"""
+
+import gin
+import seqio
+import tensorflow as tf
+
+from rec_align.pipeline.phrasing import history_field, item_texts, target_field
+from rec_align.pipeline.seeds import MASK, SPANS, fold
+from rec_align.pipeline.vocabulary import EOS_ID, EXTRA_IDS
+
+Example = dict[str, tf.Tensor]
+Features = dict[str, seqio.Feature]
+
+
+@gin.configurable
+def mask_items(
+    dataset: tf.data.Dataset,
+    output_features: Features,
+    *,
+    corpus: str,
+    masked_share: float = 0.17,
+) -> tf.data.Dataset:
+    """`history_windows` -> history 'A;' '<extra_id_0>;', target '<extra_id_0> B'.
+
+    Args:
+      dataset: examples with `history_item_indices` [h].
+      output_features: of the task.
+      corpus: the corpus's name.
+      masked_share: the share of items hidden, in 0-1; at least 1 and at most 100 items.
+
+    Raises:
+      ValueError: `masked_share` is not between 0 and 1.
+    """
+    if not 0 < masked_share < 1:
+        raise ValueError(f"mask_items.masked_share={masked_share}: must lie between 0 and 1")
+    listed = item_texts(corpus, output_features, ";")
+    plain = item_texts(corpus, output_features)
+    sentinels = tf.constant([f"<extra_id_{number}>" for number in range(EXTRA_IDS)])
+
+    def mask(example: Example) -> Example:
+        items = example["history_item_indices"]
+        size = tf.size(items)
+        count = tf.cast(tf.round(masked_share * tf.cast(size, tf.float32)), tf.int32)
+        count = tf.clip_by_value(count, 1, EXTRA_IDS)
+        scores = tf.random.stateless_uniform([size], fold(example["seed"], MASK))
+        hidden = tf.sort(tf.math.top_k(scores, count).indices)
+        parts = tf.tensor_scatter_nd_update(
+            tf.gather(listed, items), hidden[:, None], sentinels[:count] + ";"
+        )
+        answers = sentinels[:count] + " " + tf.gather(plain, tf.gather(items, hidden))
+        target = tf.strings.reduce_join(answers, separator=" ")[None]
+        return (
+            example
+            | history_field(parts)
+            | target_field(target)
+            | {"hidden_item_indices": tf.gather(items, hidden)}
+        )
+
+    return dataset.map(mask, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def phrase_history(
+    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
+) -> tf.data.Dataset:
+    """`history_windows` -> history 'A;' 'B;' in block 1, for `corrupt_spans`; an empty target."""
+    listed = item_texts(corpus, output_features, ";")
+
+    def phrase(example: Example) -> Example:
+        parts = tf.gather(listed, example["history_item_indices"])
+        ones = tf.ones(tf.shape(parts), tf.int32)
+        return example | history_field(parts, ones) | target_field(tf.constant([""]), 2 * ones[:1])
+
+    return dataset.map(phrase, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _random_segments(num_items: tf.Tensor, num_segments: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Lengths of `num_segments` non-empty runs that make `num_items`: -> [num_segments] int32."""
+    scores = tf.random.stateless_uniform([num_items - 1], seed)
+    cuts = tf.sort(tf.math.top_k(scores, num_segments - 1).indices) + 1
+    edges = tf.concat([[0], cuts, [num_items]], 0)
+    return edges[1:] - edges[:-1]
+
+
+def noise_mask(
+    length: tf.Tensor, seed: tf.Tensor, noise_share: float, mean_span: float
+) -> tf.Tensor:
+    """Which tokens are hidden: [length] bool, starting with a shown one; length >= 2."""
+    num_noise = tf.cast(tf.round(noise_share * tf.cast(length, tf.float32)), tf.int32)
+    num_noise = tf.clip_by_value(num_noise, 1, length - 1)
+    num_spans = tf.cast(tf.round(tf.cast(num_noise, tf.float32) / mean_span), tf.int32)
+    most = tf.minimum(EXTRA_IDS, tf.minimum(num_noise, length - num_noise))
+    num_spans = tf.clip_by_value(num_spans, 1, most)
+    shown = _random_segments(length - num_noise, num_spans, fold(seed, 1))
+    hidden = _random_segments(num_noise, num_spans, seed)
+    lengths = tf.reshape(tf.stack([shown, hidden], axis=1), [-1])
+    return tf.repeat(tf.range(2 * num_spans) % 2 == 1, lengths)
+
+
+def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, vocab_size: int) -> tf.Tensor:
+    """Each run of masked tokens becomes one sentinel, counted down from the vocabulary's end.
+
+    Example: vocab_size 100, tokens 5 6 7 8, mask 0 1 1 0 -> 5 99 8.
+    """
+    first = mask & ~tf.concat([[False], mask[:-1]], 0)
+    sentinels = vocab_size - tf.cumsum(tf.cast(first, tf.int32))
+    return tf.boolean_mask(tf.where(first, sentinels, tokens), first | ~mask)
+
+
+@gin.configurable
+def corrupt_spans(
+    dataset: tf.data.Dataset,
+    sequence_length: dict[str, int] | None,
+    output_features: Features,
+    *,
+    noise_share: float = 0.15,
+    mean_span: float = 3.0,
+) -> tf.data.Dataset:
+    """T5's span corruption of the tokens in block 1; the prompt around them stays.
+
+    Args:
+      dataset: tokenised examples.
+      sequence_length: limits of `inputs` and `targets`, or None.
+      output_features: of the task.
+      noise_share: share of tokens hidden, in 0-1.
+      mean_span: mean length of a hidden span, in tokens.
+
+    Returns:
+      The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1.
+    """
+    vocab_size = output_features["inputs"].vocabulary.vocab_size
+    limits = sequence_length or {}
+
+    def end(tokens: tf.Tensor, name: str) -> tf.Tensor:
+        limit = limits.get(name)
+        kept = tokens if limit is None else tokens[: limit - 1]
+        return tf.concat([kept, [EOS_ID]], 0)
+
+    def corrupt(example: Example) -> Example:
+        tokens, blocks = example["inputs"], example["inputs_blocks"]
+        begin = tf.argmax(blocks, output_type=tf.int32)
+        stop = begin + tf.reduce_sum(blocks)
+        text = tokens[begin:stop]
+        mask = noise_mask(tf.size(text), fold(example["seed"], SPANS), noise_share, mean_span)
+        shown = replace_runs(text, mask, vocab_size)
+        inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
+        targets = end(replace_runs(text, ~mask, vocab_size), "targets")
+        return example | {
+            "inputs": inputs,
+            "inputs_blocks": tf.zeros_like(inputs),
+            "targets": targets,
+            "targets_blocks": tf.ones_like(targets),
+        }
+
+    long_enough = dataset.filter(lambda example: tf.reduce_sum(example["inputs_blocks"]) > 1)
+    return long_enough.map(corrupt, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,32 @@
+"""Postprocessors: what the metric functions get for each example's target and prediction.
+
+SeqIO calls them with the decoded text; for targets also with the example. Predictions stay text.
+"""
+
+from typing import Any
+
+import numpy as np
+
+
+def retrieval(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
+    """Target -> {"item_index": int, "history_item_indices": [h] int32, the whole earlier sequence}."""
+    if not is_target:
+        return decoded
+    return {
+        "item_index": int(example["target_item_index"]),
+        "history_item_indices": np.asarray(example["seen_item_indices"]),
+    }
+
+
+def ranking(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
+    """Target -> {"target_position": int}, its place among the candidates, 0-based."""
+    if not is_target:
+        return decoded
+    return {"target_position": int(example["target_position"])}
+
+
+def rating(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
+    """Target -> {"rating": float}."""
+    if not is_target:
+        return decoded
+    return {"rating": float(example["rating"])}

@@ -1,0 +1,38 @@
+"""The text of every task: one table of templates a family, wording neutral across domains.
+
+Text only: nothing here imports TensorFlow, JAX or SeqIO. `template` says what a template is.
+"""
+
+from rec_align.prompts import bpr, item_embedding, mim, mlm, ranking, rating, retrieval
+from rec_align.prompts.template import Family, Slot, Template, parse
+
+FAMILIES: dict[str, Family] = {
+    module.FAMILY.name: module.FAMILY
+    for module in (retrieval, ranking, rating, mim, mlm, bpr, item_embedding)
+}
+
+# What the pipeline writes besides templates and items: list numbers, ratings, attribute names.
+FIXED_TEXTS = (
+    *(f"{number}." for number in range(1, 21)),
+    *(f"{rating};" for rating in range(1, 6)),
+    *(f"{rating}" for rating in range(1, 6)),
+    *("categories:", "brand:", "year:"),
+)
+
+__all__ = ["FAMILIES", "FIXED_TEXTS", "Family", "Slot", "Template", "all_texts", "parse"]
+
+
+def all_texts() -> list[str]:
+    """All text a task can write besides items, cut at the placeholders: for vocabulary training.
+
+    Returns:
+      Every piece of every template, seen and unseen, and `FIXED_TEXTS`; no piece is empty.
+    """
+    slots = [
+        slot
+        for family in FAMILIES.values()
+        for template in family.templates
+        for slot in template.input_slots
+    ]
+    pieces = [text for slot in slots for text in (slot.prefix, slot.text, slot.suffix)]
+    return [piece for piece in pieces if piece] + list(FIXED_TEXTS)

@@ -1,0 +1,50 @@
+"""Packaging. Tools (ruff, mypy, pytest) are set up in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "rec_align/__init__.py").read_text())[1]
+
+setup(
+    name="rec_align",
+    version=VERSION,
+    description="Turn recommender data into language-model recommenders, in JAX with SeqIO tasks.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # The gin files travel inside the package as rec_align/gin: a package called gin would shadow
+    # gin-config.
+    packages=[*find_packages(include=["rec_align*", "tasks*"]), "rec_align.gin"],
+    package_dir={"rec_align.gin": "gin"},
+    package_data={"rec_align.gin": ["**/*.gin"]},
+    entry_points={"console_scripts": ["rec-align = rec_align.cli.main:main"]},
+    # Pinned where releases were seen to break each other; these were seen to work together.
+    install_requires=[
+        "jax==0.10.2",
+        "flax==0.12.8",
+        "optax==0.2.8",
+        "orbax-checkpoint==0.12.8",
+        "seqio==0.0.20",
+        "tensorflow==2.21.0",
+        "tensorflow-text==2.21.1",
+        "tensorflow-datasets==4.9.10",
+        "gin-config==0.5.0",
+        "clu>=0.0.12",
+        "etils[epath]",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "rich",
+        "sentencepiece",
+        "setuptools<81",
+        "tqdm",
+    ],
+    extras_require={
+        "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn"],
+        "t5x": ["t5x @ git+https://github.com/google-research/t5x"],
+    },
+)

@@ -1,0 +1,34 @@
+"""`{corpus}_retrieval`: a history of titles -> the next title."""
+
+import functools
+
+import seqio
+
+from rec_align.metrics import seqio_metrics
+from rec_align.pipeline import phrasing, postprocess, seeds, templates, tokenization, windows
+from rec_align.pipeline.features import output_features
+from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
+from rec_align.prompts.retrieval import FAMILY
+
+
+def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
+    seqio.TaskRegistry.add(
+        name,
+        source=source,
+        preprocessors=[
+            functools.partial(seeds.attach_seed, family=FAMILY.name),
+            windows.next_item_windows,
+            functools.partial(phrasing.phrase_next_items, corpus=source.corpus),
+            functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
+            tokenization.tokenize_parts,
+        ],
+        output_features=output_features(source.corpus),
+        postprocess_fn=postprocess.retrieval,
+        metric_fns=[seqio_metrics.retrieval],
+    )
+
+
+def register(corpus: str) -> None:
+    """Registers the task, and its evaluation with the template never trained on."""
+    _register(f"{corpus}_retrieval", CorpusSource(corpus))
+    _register(f"{corpus}_retrieval_unseen", CorpusSource(corpus, HELD_OUT_SPLITS), unseen=True)
