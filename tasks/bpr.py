@@ -10,7 +10,7 @@ import seqio
 
 from rec_align.metrics import seqio_metrics
 from rec_align.pipeline import negatives, phrasing, seeds, templates, tokenization
-from rec_align.pipeline.features import output_features
+from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.sources import CorpusSource
 from rec_align.pipeline.windows import one_item_windows
 from rec_align.prompts.bpr import FAMILY
@@ -30,5 +30,6 @@ def register(corpus: str) -> None:
             tokenization.tokenize_parts,
         ],
         output_features=output_features(corpus),
+        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         metric_fns=[seqio_metrics.span_accuracy],
     )

@@ -5,7 +5,7 @@ import functools
 import seqio
 
 from rec_align.pipeline import attributes, seeds, templates, tokenization
-from rec_align.pipeline.features import output_features
+from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.sources import ItemSource
 from rec_align.prompts.item_embedding import FAMILY
 
@@ -22,5 +22,6 @@ def register(corpus: str) -> None:
             tokenization.tokenize_parts,
         ],
         output_features=output_features(corpus),
+        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         metric_fns=[],
     )

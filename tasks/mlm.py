@@ -6,7 +6,7 @@ import seqio
 
 from rec_align.metrics import seqio_metrics
 from rec_align.pipeline import masking, seeds, templates, tokenization, windows
-from rec_align.pipeline.features import output_features
+from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.sources import CorpusSource
 from rec_align.prompts.mlm import FAMILY
 
@@ -25,5 +25,6 @@ def register(corpus: str) -> None:
             masking.corrupt_spans,
         ],
         output_features=output_features(corpus),
+        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         metric_fns=[seqio_metrics.span_accuracy],
     )

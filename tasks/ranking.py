@@ -6,7 +6,7 @@ import seqio
 
 from rec_align.metrics import seqio_metrics
 from rec_align.pipeline import negatives, phrasing, postprocess, seeds, templates, tokenization
-from rec_align.pipeline.features import output_features
+from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
 from rec_align.pipeline.windows import one_item_windows
 from rec_align.prompts.ranking import FAMILY
@@ -26,6 +26,7 @@ def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
             tokenization.tokenize_parts,
         ],
         output_features=output_features(source.corpus),
+        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         postprocess_fn=postprocess.ranking,
         metric_fns=[seqio_metrics.ranking],
     )

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from etils import epath
 
@@ -182,7 +182,7 @@ def unique_texts(names: Sequence[str], years: Sequence[str], brands: Sequence[st
     """
     texts = list(names)
     for attribute in (years, brands):
-        for group in _equal(texts):
+        for group in _equal(zip(names, texts, strict=True)):
             if len({attribute[i] for i in group}) > 1:
                 for i in group:
                     texts[i] += f" ({attribute[i]})" if attribute[i] else ""
@@ -202,9 +202,9 @@ def unique_texts(names: Sequence[str], years: Sequence[str], brands: Sequence[st
     return texts
 
 
-def _equal(texts: Sequence[str]) -> list[list[int]]:
-    """Returns the positions of each text that occurs more than once."""
+def _equal(values: Iterable[Hashable]) -> list[list[int]]:
+    """Returns the positions of each value that occurs more than once."""
     groups = collections.defaultdict(list)
-    for i, text in enumerate(texts):
-        groups[text].append(i)
+    for i, value in enumerate(values):
+        groups[value].append(i)
     return [group for group in groups.values() if len(group) > 1]

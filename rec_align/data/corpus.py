@@ -123,8 +123,11 @@ def build_corpus(
     Raises:
       ValueError: the name or the data cannot be used; nothing is written.
     """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(
+            f"corpus name {name!r}: use small letters, digits and underscores, e.g. my_shop"
+        )
     final = corpus_dir(name, data_dir)
-    _check_name(name)
     wanted = {
         "inputs": source.inputs(),
         "options": {"k_core": k_core, "vocab_size": vocab_size},
@@ -139,6 +142,7 @@ def build_corpus(
                 report("its vocabulary was trained with other template texts than today's")
             return manifest, False
 
+    histories_tfds.check_name(name)
     interactions, items = source.read(report)
     if interactions.ticks_per_second != 1:
         report(f"times are in {interactions.time_unit}: stored in seconds")
@@ -206,13 +210,6 @@ def build_corpus(
             final.parent.rmdir()
     _read_catalogue.cache_clear()
     return manifest, True
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(
-            f"corpus name {name!r}: use small letters, digits and underscores, e.g. my_shop"
-        )
 
 
 def _count(interactions: interactions_lib.Interactions) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ from rec_align.data import tables
 
 FIELDS = ("user", "item", "time", "rating")
 _MISSING_NUMBERS = pa.array(["nan", "NaN", "NA", "N/A", "null", "NULL", "None", "\\N"])
+_NUMBER = r"^$|^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 _TICKS_PER_SECOND = (1, 10**3, 10**6, 10**9)
 _UNIT_NAMES = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 _NAMED_LINES = 5  # how many skipped lines a message names
@@ -171,13 +172,13 @@ def _as_numbers(column: pa.Array) -> np.ndarray:
 
 def _refuse_text(table: tables.Table, field: str, wanted: str) -> ValueError:
     """Returns the error for the first value of a column that is not a number."""
-    values = table.columns[field].to_pylist()
-    series = pd.Series(values, dtype=object).replace(_MISSING_NUMBERS.to_pylist(), None)
-    bad = pd.to_numeric(series, errors="coerce").isna() & series.notna()
-    row = int(np.argmax(bad.to_numpy()))
-    return ValueError(
-        f"{table.where([row])}: {field} {values[row]!r} is not {wanted}: mend the row"
-    )
+    column = table.columns[field].combine_chunks()
+    text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    fine = pc.or_(pc.match_substring_regex(text, _NUMBER), pc.is_in(text, _MISSING_NUMBERS))
+    bad = ~pc.fill_null(fine, True).to_numpy(zero_copy_only=False)
+    row = int(np.argmax(bad))
+    value = column[row].as_py()
+    return ValueError(f"{table.where([row])}: {field} {value!r} is not {wanted}: mend the row")
 
 
 def _ratings(table: tables.Table) -> np.ndarray:
@@ -220,7 +221,7 @@ def _ticks(table: tables.Table) -> tuple[np.ndarray, np.ndarray, int]:
                     "as other rows have: mend the row"
                 ) from error
             return *_from_datetimes(dates), 10**6
-        has_time = np.isfinite(numbers)
+        has_time = np.isfinite(numbers) & (np.abs(numbers) < 2**63)
         ticks = np.where(has_time, numbers, 0).astype(np.int64)
     return ticks, has_time, _unit(ticks, has_time, table)
 

@@ -18,8 +18,7 @@ def k_core(users: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
       ValueError: `k` is negative.
 
     Example: with k=2, users [0, 0, 1] and items [0, 1, 0] keep nothing: user 1 falls, then item 0
-      has
-    one row, and with it user 0.
+    has one row, and with it user 0.
     """
     if k < 0:
         raise ValueError(f"k_core is {k}: give 0 (keep all) or more")

@@ -145,8 +145,7 @@ def split_title(title: str, year: str = "") -> tuple[str, str]:
     """Returns a title with its articles in front, and its year.
 
     Example: 'Umbrellas of Cherbourg, The (Parapluies de Cherbourg, Les) (1964)' -> ('The Umbrellas
-      of
-    Cherbourg (Les Parapluies de Cherbourg)', '1964').
+    of Cherbourg (Les Parapluies de Cherbourg)', '1964').
     """
     title = items_lib.clean_text(title)
     match = _YEAR_IN_TITLE.match(title)

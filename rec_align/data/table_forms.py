@@ -9,7 +9,9 @@ import ast
 import collections
 import csv
 import io
+import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -33,8 +35,8 @@ def detect(data: bytes, label: str) -> str:
     return "jsonl" if start == b"{" else "csv"
 
 
-def column_names(form: str, data: bytes, label: str) -> list[str]:
-    """Returns the names of a table's columns."""
+def column_names(form: str, data: bytes, label: str, wanted: Sequence[str] = ()) -> list[str]:
+    """Returns a table's column names; of JSON those of the first lines, and the `wanted`."""
     if form == "parquet":
         return _parquet(data, label).schema_arrow.names
     if form == "csv":
@@ -42,6 +44,16 @@ def column_names(form: str, data: bytes, label: str) -> list[str]:
     names = {}
     for line, number in records("jsonl", data, most=_NUM_SAMPLED):
         names.update(dict.fromkeys(_json_object(line, label, number)))
+    # An optional key may come late (a title only some items lack): look where its name occurs.
+    for name in wanted:
+        places = re.finditer(rb'"%s"\s*:' % re.escape(name.encode()), data)
+        for place in itertools.islice(places, 0 if name in names else _NUM_SAMPLED):
+            start = data.rfind(b"\n", 0, place.start()) + 1
+            end = data.find(b"\n", start)
+            line = data[start : end if end >= 0 else len(data)]
+            names.update(dict.fromkeys(_json_object(line, label, data.count(b"\n", 0, start) + 1)))
+            if name in names:
+                break
     return list(names)
 
 

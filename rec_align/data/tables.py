@@ -124,13 +124,27 @@ def parse_table(
     if data[:4] != b"PAR1":
         data = _to_utf8(data, label, encoding)
     form = table_forms.detect(data, label)
-    names = table_forms.column_names(form, data, label)
+    wanted = [name for field, given in fields.items() for name in (*ALIASES[field], given) if name]
+    names = table_forms.column_names(form, data, label, wanted)
     chosen = _choose_columns(names, fields, required, label)
     arrow = table_forms.read_columns(form, data, label, list(dict.fromkeys(chosen.values())))
     if not arrow.num_rows:
         raise ValueError(f"{label} has column names but no rows")
-    columns = {field: arrow.column(name) for field, name in chosen.items()}
+    columns = {field: _plain(arrow.column(name)) for field, name in chosen.items()}
+    for field, column in columns.items():
+        if pa.types.is_nested(column.type) and field != "categories":
+            raise ValueError(
+                f"{label}: the column {chosen[field]!r} for the {field} holds lists or records: "
+                "write plain values"
+            )
     return Table(label=label, form=form, columns=columns, data=data)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Undoes Parquet's dictionaries and 64-bit strings, so that there is one type of text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
 
 
 def _gunzip(data: bytes, label: str) -> bytes:

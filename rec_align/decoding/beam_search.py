@@ -8,8 +8,8 @@ from the beams, which may be longer than the beam is wide.
 How the children are scored: by a gather of at most `max_degree` logits a beam. A dense mask over
 the vocabulary is never cheaper, because a node has at most as many children as there are tokens
 and the mask would have to be scattered from the same edges (160 beams, vocabulary 4096, CPU: 1.6
-against 2.0 ms with 4096 children, 0.1 against 1.1 ms with 64). What does vary is the degree, from the
-thousands below a title's "The" to 1 further down, so that one static width would pay for the
+against 2.0 ms with 4096 children, 0.1 against 1.1 ms with 64). What does vary is the degree, from
+the thousands below a title's "The" to 1 further down, so that one static width would pay for the
 fattest node at every step: `_widths` compiles a short ladder of widths and each step runs the
 narrowest that holds its live nodes, chosen on the device.
 """

@@ -89,11 +89,12 @@ class Embed(nn.Module):
     num_embeddings: int
     features: int
     dtype: Any = jnp.float32
+    init_std: float = 1.0
 
     def setup(self) -> None:
         self.embedding = param_with_axes(
             "embedding",
-            nn.initializers.normal(stddev=1.0),
+            nn.initializers.normal(stddev=self.init_std),
             (self.num_embeddings, self.features),
             jnp.float32,
             axes=("vocab", "embed"),

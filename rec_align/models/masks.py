@@ -34,9 +34,9 @@ def encoder_bias(tokens: Array, segment_ids: Array | None, blocks: Array | None)
     """[batch, length] tokens (0 = padding), segments, blocks -> [batch, 1, length, length]."""
     visible = (tokens > 0)[:, None, :]
     if segment_ids is not None:
-        visible = visible & _same(segment_ids, segment_ids)
+        visible = visible & (_same(segment_ids, segment_ids))
     if blocks is not None:
-        visible = visible & blocks[:, None, :] <= blocks[:, :, None]
+        visible = visible & (blocks[:, None, :] <= blocks[:, :, None])
     return _to_bias(visible)
 
 
@@ -61,7 +61,7 @@ def cross_bias(
     """Which encoder tokens a target sees: -> [batch, 1, targets length or 1, inputs length]."""
     visible = (encoder_tokens > 0)[:, None, :]
     if encoder_segment_ids is not None:
-        visible = visible & _same(decoder_segment_ids, encoder_segment_ids)
+        visible = visible & (_same(decoder_segment_ids, encoder_segment_ids))
     if encoder_blocks is not None:
-        visible = visible & encoder_blocks[:, None, :] < decoder_blocks[:, :, None]
+        visible = visible & (encoder_blocks[:, None, :] < decoder_blocks[:, :, None])
     return _to_bias(visible)

@@ -2,7 +2,7 @@
 
 The parameter tree is T5X's (`encoder/layers_0/attention/query/kernel`, ...). Beside T5 itself the
 network knows two things, both off for pretrained weights: blocks (see `masks`), and
-`item_distance_bias`, a learned cross-attention bias by how many items ago a history item was.
+`item_age_bias`, a learned cross-attention slope by how many items ago a history item was.
 T5's cross-attention has no positions of its own, so without it a target of a block-causal encoder
 cannot tell the last item from the first.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.partitioning import param_with_axes
 
 from rec_align.models import masks
 from rec_align.models.layers import (
@@ -43,7 +44,8 @@ class T5Config:
       mlp_dim: width of the MLP.
       mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
       logits_via_embedding: output layer tied to the embedding (T5 v1.0).
-      item_distance_bias: cross-attention bias by the age of a history item, in items.
+      item_age_bias: a cross-attention slope for each head over the log age of a history item.
+      embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
       dropout_rate: share of activations dropped in training.
       dtype: of the activations; parameters are float32.
     """
@@ -57,7 +59,8 @@ class T5Config:
     mlp_dim: int = 1024
     mlp_activations: tuple[str, ...] = ("gelu", "linear")
     logits_via_embedding: bool = False
-    item_distance_bias: bool = False
+    item_age_bias: bool = False
+    embedding_init_std: float = 1.0
     dropout_rate: float = 0.1
     dtype: Any = jnp.float32
 
@@ -185,8 +188,15 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         cfg = self.config
         self.relpos_bias = BucketBias(cfg.num_heads)
-        if cfg.item_distance_bias:
-            self.item_distance_bias = BucketBias(cfg.num_heads, init=nn.initializers.zeros)
+        if cfg.item_age_bias:
+            # Heads start from blind to age to looking mostly at the last item.
+            self.item_age_slope = param_with_axes(
+                "item_age_slope",
+                lambda _, shape, dtype: jnp.arange(shape[0], dtype=dtype) / 2,
+                (cfg.num_heads,),
+                jnp.float32,
+                axes=("heads",),
+            )
         self.layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
         self.decoder_norm = RMSNorm(cfg.dtype)
         self.dropout = _dropout(cfg)
@@ -198,14 +208,14 @@ class Decoder(nn.Module):
         return self.relpos_bias(relative_position_bucket(distance, bidirectional=False))
 
     def cross_bias(self, bias: Array, encoder_blocks: Array | None, decoder_blocks: Array | None):
-        """Adds the bias by item distance to the cross-attention mask."""
-        if not self.config.item_distance_bias or encoder_blocks is None:
+        """Adds -slope * ln(age) to the cross-attention mask, age 1 being the last item."""
+        if not self.config.item_age_bias or encoder_blocks is None:
             return bias
-        # Block 0 is the prompt and plain text: no distance, no bias.
-        is_item = (encoder_blocks > 0)[:, None, None, :]
-        distance = encoder_blocks[:, None, :] - decoder_blocks[:, :, None]
-        buckets = relative_position_bucket(distance, bidirectional=False)
-        return bias + jnp.where(is_item, self.item_distance_bias(buckets), 0.0)
+        age = decoder_blocks[:, :, None] - encoder_blocks[:, None, :]
+        # Block 0 is the prompt and plain text: no age, no bias.
+        is_item = (encoder_blocks > 0)[:, None, :] & (age > 0)
+        log_age = jnp.log(jnp.where(is_item, age, 1).astype(jnp.float32))
+        return bias - self.item_age_slope[:, None, None] * log_age[:, None]
 
     def logits(self, x: Array, shared_embedding: Embed) -> Array:
         """[..., emb_dim] -> float32 [..., vocab]."""
@@ -243,7 +253,9 @@ class Transformer(nn.Module):
 
     def setup(self) -> None:
         cfg = self.config
-        self.token_embedder = Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype)
+        self.token_embedder = Embed(
+            cfg.vocab_size, cfg.emb_dim, cfg.dtype, cfg.embedding_init_std
+        )
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
 

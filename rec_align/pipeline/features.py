@@ -9,6 +9,9 @@ from rec_align.pipeline.packing import pack
 from rec_align.pipeline.vocabulary import EOS_ID, CorpusVocabulary
 
 _SPEC = seqio.FeatureConverter.FeatureSpec
+# Examples of a task shuffled after sampling. The sources have shuffled the users before, so this only
+# parts the windows of one user; filling a larger one delays the first batch by seconds.
+SHUFFLE_BUFFER_SIZE = 256
 # Blocks lie beside tokens and have their length.
 BESIDE = {"inputs_blocks": "inputs", "targets_blocks": "targets"}
 # What evaluation needs beside tokens, where a task has it.
@@ -76,8 +79,8 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
         lengths |= {name: lengths[tokens] for name, tokens in BESIDE.items()}
         passed = {} if self.pack else {k: v for k, v in PASSTHROUGH.items() if k in ds.element_spec}
         if passed.keys() == self._passthrough_features.keys():
-            spec = ds.element_spec
-            return super().__call__(ds, lengths | {k: (spec[k].shape or [0])[0] for k in passed})
+            sizes = {k: [*ds.element_spec[k].shape, 0][0] for k in passed}
+            return super().__call__(ds, lengths | sizes)
         # Which features pass depends on the task, and one converter may serve many.
         converter = type(self)(
             pack=False,

@@ -89,16 +89,22 @@ def _random_segments(num_items: tf.Tensor, num_segments: tf.Tensor, seed: tf.Ten
 def noise_mask(
     length: tf.Tensor, seed: tf.Tensor, noise_share: float, mean_span: float
 ) -> tf.Tensor:
-    """Which tokens are hidden: [length] bool, starting with a shown one; length >= 2."""
+    """Which tokens are hidden: [length] bool, starting with a shown one; length >= 2.
+
+    Unlike T5's mask it may end with shown tokens, else a short text would always lose its end.
+    """
     num_noise = tf.cast(tf.round(noise_share * tf.cast(length, tf.float32)), tf.int32)
     num_noise = tf.clip_by_value(num_noise, 1, length - 1)
+    num_shown = length - num_noise
     num_spans = tf.cast(tf.round(tf.cast(num_noise, tf.float32) / mean_span), tf.int32)
-    most = tf.minimum(EXTRA_IDS, tf.minimum(num_noise, length - num_noise))
+    most = tf.minimum(EXTRA_IDS, tf.minimum(num_noise, num_shown))
     num_spans = tf.clip_by_value(num_spans, 1, most)
-    shown = _random_segments(length - num_noise, num_spans, fold(seed, 1))
+    # One more shown run than hidden ones; the last may be empty, so it is drawn one too long.
+    shown = _random_segments(num_shown + 1, num_spans + 1, fold(seed, 1))
     hidden = _random_segments(num_noise, num_spans, seed)
-    lengths = tf.reshape(tf.stack([shown, hidden], axis=1), [-1])
-    return tf.repeat(tf.range(2 * num_spans) % 2 == 1, lengths)
+    runs = tf.stack([shown[:-1], hidden], axis=1)
+    lengths = tf.concat([tf.reshape(runs, [-1]), shown[-1:] - 1], 0)
+    return tf.repeat(tf.range(2 * num_spans + 1) % 2 == 1, lengths)
 
 
 def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, vocab_size: int) -> tf.Tensor:
@@ -148,7 +154,8 @@ def corrupt_spans(
         mask = noise_mask(tf.size(text), fold(example["seed"], SPANS), noise_share, mean_span)
         shown = replace_runs(text, mask, vocab_size)
         inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
-        targets = end(replace_runs(text, ~mask, vocab_size), "targets")
+        size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
+        targets = end(replace_runs(text[:size], ~mask[:size], vocab_size), "targets")
         return example | {
             "inputs": inputs,
             "inputs_blocks": tf.zeros_like(inputs),

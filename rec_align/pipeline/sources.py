@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
 
 # Raw histories kept for shuffling; about 2 KB each.
-SHUFFLE_BUFFER_SIZE = 20_000
+USER_SHUFFLE_BUFFER_SIZE = 20_000
 
 
 def is_train(dataset: tf.data.Dataset) -> bool:
@@ -93,7 +93,7 @@ class CorpusSource(seqio.TfdsDataSource):
             raise ValueError(f"split={split!r}: this task has {', '.join(self._wanted_splits)}")
         num_examples = self.num_input_examples(split)
         span = split
-        if shuffle and num_examples > SHUFFLE_BUFFER_SIZE:
+        if shuffle and num_examples > USER_SHUFFLE_BUFFER_SIZE:
             # Start anywhere: short rounds of a large corpus would else see its first users only.
             start = int(np.random.default_rng(seed).integers(num_examples))
             span = f"{split}[{start}:]+{split}[:{start}]"
@@ -101,7 +101,7 @@ class CorpusSource(seqio.TfdsDataSource):
             span, shuffle_files=shuffle, seed=seed, shard_info=shard_info
         )
         if shuffle:
-            dataset = dataset.shuffle(min(num_examples, SHUFFLE_BUFFER_SIZE), seed=seed)
+            dataset = dataset.shuffle(min(num_examples, USER_SHUFFLE_BUFFER_SIZE), seed=seed)
         if split == "train":
             return dataset
         return dataset.map(_hold_out_last, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,148 @@
+"""Print a task's examples as the model sees them.
+
+  rec-align show ml_100k_retrieval
+  rec-align show ml_100k_rating --split test --num 1 --lengths 256,64
+  rec-align show my_shop_mine --import my_tasks --gin "next_item_windows.targets='window'"
+  rec-align show                      (lists the tasks and mixtures)
+
+Each example is printed as text, then as tokens decoded block by block: a number in brackets starts
+each block. An input token sees the blocks up to its own; a target sees the blocks before its own.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+
+_WIDTH = 98
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", nargs="?", help="a task or mixture; none lists them")
+    parser.add_argument("--split", default="train", help="train, validation or test")
+    parser.add_argument("--num", type=int, default=3, metavar="N", help="examples (default 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
+    parser.add_argument(
+        "--lengths", default="512,512", metavar="I,T", help="tokens of inputs, targets (default 512,512)"
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
+    )
+    parser.add_argument(
+        "--import", action="append", default=[], dest="imports", metavar="MODULE",
+        help="a module with tasks of your own; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gin", action="append", default=[], metavar="BINDING", help="a gin binding; may be repeated"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    lengths = _parse_lengths(args.lengths)
+    if args.num < 1:
+        raise ValueError(f"--num {args.num}: give 1 or more")
+    if args.data_dir:
+        os.environ["TFDS_DATA_DIR"] = args.data_dir
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the example is what was asked for
+    import gin
+    import seqio
+    import tensorflow as tf
+
+    import tasks
+
+    tasks.register_built_corpora()
+    sys.path.insert(0, os.getcwd())
+    for module in args.imports:
+        importlib.import_module(module)
+    gin.parse_config(args.gin)
+    if not args.task:
+        print("\n".join(sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})))
+        return 0
+    provider = seqio.get_mixture_or_task(args.task)
+    if args.split not in provider.splits:
+        raise ValueError(f"--split {args.split}: {args.task} has {', '.join(provider.splits)}")
+    options = {"passthrough_features": _PASSED_ON} if isinstance(provider, seqio.Mixture) else {}
+    dataset = provider.get_dataset(
+        lengths,
+        split=args.split,
+        shuffle=args.split == "train",
+        seed=args.seed,
+        num_epochs=1,
+        **options,
+    )
+    vocabulary = provider.output_features["inputs"].vocabulary
+    try:
+        for number, example in enumerate(dataset.take(args.num).as_numpy_iterator(), start=1):
+            print(f"--- {args.task}, {args.split}, example {number}")
+            print(describe(example, vocabulary))
+    except tf.errors.OpError as error:
+        raise ValueError(error.message) from error
+    return 0
+
+
+_PASSED_ON = (
+    "inputs_pretokenized",
+    "targets_pretokenized",
+    "num_cut_parts",
+    "num_cut_tokens",
+)
+
+
+def describe(example, vocabulary) -> str:
+    """An example in words.
+
+    Args:
+      example: a task's example as NumPy values.
+      vocabulary: a SeqIO vocabulary.
+
+    Returns:
+      Several lines: text, tokens by block, token and target counts, what was cut off.
+    """
+    num_targets = int((example["targets"] == 1).sum())
+    cut_parts, cut_tokens = int(example["num_cut_parts"]), int(example["num_cut_tokens"])
+    paragraphs = {
+        "inputs text": example["inputs_pretokenized"].decode(),
+        "targets text": example["targets_pretokenized"].decode(),
+        "inputs": _by_block(example["inputs"], example["inputs_blocks"], vocabulary),
+        "targets": _by_block(example["targets"], example["targets_blocks"], vocabulary),
+        "size": f"{len(example['inputs'])} input tokens, {len(example['targets'])} target tokens, "
+        f"{num_targets} target{'s' * (num_targets != 1)}",
+        "cut off": f"{cut_parts} parts, {cut_tokens} tokens" if cut_tokens else "nothing",
+    }
+    lines = [
+        textwrap.fill(text, _WIDTH, initial_indent=f"{name:>13}  ", subsequent_indent=" " * 15)
+        for name, text in paragraphs.items()
+        if text
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_block(tokens: Sequence[int], blocks: Sequence[int], vocabulary) -> str:
+    """Tokens decoded block by block, '[0] Next? History: [1] A; [2] B;', EOS shown as </s>."""
+    runs: list[tuple[int, list[int]]] = []
+    for token, block in zip(tokens, blocks, strict=True):
+        if not runs or runs[-1][0] != block:
+            runs.append((int(block), []))
+        runs[-1][1].append(int(token))
+    return " ".join(f"[{block}] {_decode(ids, vocabulary)}" for block, ids in runs)
+
+
+def _decode(ids: list[int], vocabulary) -> str:
+    """Decodes the pieces between ends of sequence, which SeqIO's `decode` would stop at."""
+    texts, piece = [], []
+    for token in ids:
+        if token == 1:
+            texts.append(f"{vocabulary.decode(piece)} </s>")
+            piece = []
+        else:
+            piece.append(token)
+    return " ".join([*texts, vocabulary.decode(piece)] if piece else texts)
+
+
+def _parse_lengths(text: str) -> dict[str, int]:
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"--lengths {text}: give two positive numbers, for instance 512,512")
+    return {"inputs": int(parts[0]), "targets": int(parts[1])}

@@ -1,0 +1,260 @@
+"""Scores a run on held-out targets beside the baselines: `python -m rec_align.eval`.
+
+python -m rec_align.eval --gin_file=gin/models/tiny.gin --gin_file=gin/runs/eval.gin \\
+  --gin.MIXTURE_OR_TASK_NAME="'ml_100k_recommendation'" --gin.MODEL_DIR="'runs/first'"
+
+Writes EVAL_OUTPUT_DIR/metrics.json, and predictions_TASK.jsonl for each task.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+from etils import epath
+from tqdm import tqdm
+
+import rec_align
+from rec_align import command_line, runs
+from rec_align.baselines import evaluate as baseline_evaluation
+from rec_align.data.corpus import read_catalogue, read_manifest
+from rec_align.metrics import table
+from rec_align.models.t5 import Transformer
+from rec_align.pipeline.features import RecFeatureConverter
+from rec_align.pipeline.sources import CorpusSource
+from rec_align.training.prediction import Predictor
+
+Outputs = tuple[list[tuple[int, np.ndarray]], dict[str, list[Any]]]
+
+
+def padded_batches(dataset: tf.data.Dataset, batch_size: int, desc: str):
+    """Yields (indices, batch) of a dataset enumerated by SeqIO, with a progress bar.
+
+    The last batch is filled with copies of its last row, so that one shape is compiled;
+    `indices` has only the real rows.
+    """
+    total = int(dataset.cardinality())
+    bar = tqdm(
+        total=total if total > 0 else None,
+        desc=desc,
+        unit="user",
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    )
+    with bar:
+        for indices, batch in dataset.batch(batch_size).as_numpy_iterator():
+            missing = batch_size - len(indices)
+            if missing:
+                batch = {k: np.concatenate([v, v[-1:].repeat(missing, 0)]) for k, v in batch.items()}
+            yield indices, batch
+            bar.update(len(indices))
+
+
+def predict(
+    predictor: Predictor, item_tokens: np.ndarray, dataset: tf.data.Dataset, batch_size: int
+) -> Outputs:
+    """What SeqIO's Evaluator asks of a model, for any task: predictions and auxiliary values.
+
+    Tasks whose examples have `candidate_tokens` are ranked, those with `in_catalogue` decoded
+    within the catalogue; the rest is free text.
+
+    Returns:
+      [(index, tokens)], and lists in the same order: `item_indices`, `scores` and `num_exact`, or
+      `candidate_scores`, or nothing.
+    """
+    features = dataset.element_spec[1]
+    predictions: list[tuple[int, np.ndarray]] = []
+    aux: dict[str, list[Any]] = {}
+
+    def keep(indices: np.ndarray, tokens: np.ndarray, **values: np.ndarray) -> None:
+        count = len(indices)
+        predictions.extend(zip(indices.tolist(), tokens[:count], strict=True))
+        for name, rows in values.items():
+            aux.setdefault(name, []).extend(rows[:count].tolist())
+
+    if "candidate_tokens" in features:
+        for indices, batch in padded_batches(dataset, max(batch_size // 4, 1), "rank"):
+            scores = predictor.rank(batch)
+            best = np.take_along_axis(
+                batch["candidate_tokens"], scores.argmax(axis=1)[:, None, None], axis=1
+            )[:, 0]
+            keep(indices, best, candidate_scores=scores)
+    elif "in_catalogue" in features:
+        for indices, batch in padded_batches(dataset, batch_size, "recommend"):
+            found = predictor.recommend(batch)
+            # The lists end where no further item was finished.
+            best = item_tokens[np.maximum(found.item_indices[:, 0], 0)]
+            keep(
+                indices,
+                best,
+                item_indices=found.item_indices,
+                scores=found.log_probs,
+                num_exact=found.num_exact,
+            )
+        lengths = [sum(np.isfinite(row)) for row in aux["scores"]]
+        for name in ("item_indices", "scores"):
+            aux[name] = [row[:n] for row, n in zip(aux[name], lengths, strict=True)]
+    else:
+        for indices, batch in padded_batches(dataset, batch_size, "generate"):
+            keep(indices, predictor.generate(batch))
+    return predictions, aux
+
+
+def read_histories(corpus: str, split: str) -> list[dict[str, Any]]:
+    """The examples of a split as the baselines take them: in test the target comes last."""
+    dataset = CorpusSource(corpus).get_dataset(split, shuffle=False)
+    examples = []
+    for example in dataset.as_numpy_iterator():
+        items, ratings = example["item_indices"], example["ratings"]
+        if "held_out_item_index" in example:
+            items = np.append(items, example["held_out_item_index"])
+            ratings = np.append(ratings, example["held_out_rating"])
+        examples.append(
+            {
+                "user_index": int(example["user_index"]),
+                "item_indices": items,
+                "ratings": ratings,
+            }
+        )
+    return examples
+
+
+def evaluate_baselines(
+    corpus: str, split: str, evaluator: seqio.Evaluator, num_items: int, list_length: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Popularity and mean ratings on the very examples that the model was scored on."""
+    held_out = {example["user_index"]: example for example in read_histories(corpus, split)}
+    kept = held_out
+    for name, dataset in evaluator.cached_task_datasets.items():
+        if name == f"{corpus}_ranking":
+            for example in dataset.as_numpy_iterator():
+                user = held_out[int(example["user_index"])]
+                user["candidates"] = example["candidate_item_indices"]
+                user["target_position"] = int(example["target_position"])
+    return baseline_evaluation.evaluate(
+        list(kept.values()), read_histories(corpus, "train"), num_items, k=list_length
+    )
+
+
+def write_predictions(
+    path: epath.Path, texts: Sequence[str], aux: Mapping[str, Sequence[Any]], names: Sequence[str]
+) -> None:
+    """One JSON line an example: the predicted text, and items by title with their log-probs."""
+    with path.open("w") as file:
+        for row, text in enumerate(texts):
+            record: dict[str, Any] = {"prediction": text}
+            for name, values in aux.items():
+                record[name] = values[row]
+            if "item_indices" in record:
+                record["items"] = [names[i] for i in record["item_indices"]]
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def evaluate(
+    *,
+    model: Transformer,
+    mixture_or_task_name: str,
+    task_feature_lengths: Mapping[str, int],
+    model_dir: str,
+    output_dir: str | None = None,
+    split: str = "test",
+    checkpoint: int | str = "best",
+    batch_size: int = 64,
+    beam_size: int = 20,
+    num_results: int = 50,
+) -> int:
+    """Scores the run's checkpoint on every task that has the split and metrics.
+
+    Args:
+      model: the network that was trained.
+      mixture_or_task_name: what to score: retrieval, ranking and rating tasks, or others.
+      task_feature_lengths: tokens an example, {"inputs": .., "targets": ..}.
+      model_dir: the run.
+      output_dir: where results go; None: MODEL_DIR/eval_SPLIT.
+      split: "test" or "validation".
+      checkpoint: "best" by validation loss, "latest", or a step.
+      batch_size: users at once.
+      beam_size: prefixes kept alive a user.
+      num_results: items returned a user, before items of the history are taken out.
+
+    Returns:
+      The exit code, 0.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
+    corpus = vocabulary.corpus
+    network = runs.for_vocabulary(model, vocabulary)
+    step, predictor = runs.load_predictor(
+        network,
+        vocabulary,
+        model_dir,
+        checkpoint=checkpoint,
+        beam_size=beam_size,
+        num_results=num_results,
+    )
+    item_tokens = runs.item_tokens(vocabulary)
+    evaluator = seqio.Evaluator(
+        mixture_or_task_name,
+        RecFeatureConverter(pack=False, apply_length_check=False),
+        eval_split=split,
+        sequence_length=dict(task_feature_lengths),
+    )
+
+    def predict_with_aux(dataset: tf.data.Dataset) -> Outputs:
+        return predict(predictor, item_tokens, dataset, batch_size)
+
+    metrics, outputs = evaluator.evaluate(
+        compute_metrics=True,
+        step=step,
+        predict_fn=lambda dataset: predict_with_aux(dataset)[0],
+        predict_with_aux_fn=predict_with_aux,
+    )
+    metrics = metrics.result()
+    catalogue = read_catalogue(corpus)
+    results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}
+    results |= evaluate_baselines(corpus, split, evaluator, len(catalogue), num_results)
+    output = epath.Path(output_dir or epath.Path(model_dir) / f"eval_{split}")
+    output.mkdir(parents=True, exist_ok=True)
+    for name, by_type in outputs.items():
+        for found in by_type.values():
+            predicted, aux = found if isinstance(found, tuple) else (found, {})
+            texts = [vocabulary.decode(np.asarray(tokens).tolist()) for tokens in predicted]
+            path = output / f"predictions_{name.removeprefix(f'{corpus}_')}.jsonl"
+            write_predictions(path, texts, aux, catalogue.texts)
+    table.write_metrics_json(
+        output / "metrics.json",
+        results,
+        {
+            "corpus": corpus,
+            "corpus_sha256": read_manifest(corpus)["sha256"],
+            "split": split,
+            "num_items": len(catalogue),
+            "checkpoint_step": step,
+            "model_dir": str(model_dir),
+            "beam_size": beam_size,
+            "rec_align": rec_align.__version__,
+        },
+    )
+    table.print_tables(results, ours="rec_align", num_items=len(catalogue))
+    print(f"\ncheckpoint step {step} of {model_dir}; metrics.json and predictions are in {output}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    import gin
+
+    try:
+        command_line.parse(__doc__, argv)
+        return gin.get_configurable(evaluate)()
+    except ValueError as error:
+        print(f"rec_align.eval: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    # The module that gin binds is rec_align.eval, not __main__.
+    from rec_align import eval as module
+
+    sys.exit(module.main())

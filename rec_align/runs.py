@@ -1,0 +1,77 @@
+"""What training, evaluation and inference share: the network for a corpus, and its predictor."""
+
+import os
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import seqio
+
+from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.t5 import Transformer
+from rec_align.pipeline.item_index import open_item_index
+from rec_align.pipeline.vocabulary import CorpusVocabulary
+from rec_align.training.checkpoints import Checkpoints
+from rec_align.training.prediction import Predictor
+from rec_align.training.state import init_params
+
+
+def corpus_vocabulary(mixture_or_task_name: str) -> CorpusVocabulary:
+    """The vocabulary, which knows its corpus, of a registered task or mixture.
+
+    Raises:
+      ValueError: nothing is registered under that name.
+    """
+    try:
+        provider = seqio.get_mixture_or_task(mixture_or_task_name)
+    except ValueError as error:
+        raise ValueError(
+            f"MIXTURE_OR_TASK_NAME: no task or mixture {mixture_or_task_name!r} is registered. "
+            "Build its corpus with `rec-align data build`, or name your module with --import."
+        ) from error
+    return provider.output_features["targets"].vocabulary
+
+
+def subtasks(mixture_or_task_name: str) -> Sequence[seqio.Task]:
+    return seqio.get_subtasks(seqio.get_mixture_or_task(mixture_or_task_name))
+
+
+def for_vocabulary(network: Transformer, vocabulary: seqio.Vocabulary) -> Transformer:
+    """The network with an embedding row for each token of the vocabulary."""
+    return network.clone(config=network.config.with_vocab_size(vocabulary.vocab_size))
+
+
+def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
+    """[num_items, max_item_tokens] int32, how each item of the corpus is written."""
+    return open_item_index(vocabulary.corpus, vocabulary).item_tokens
+
+
+def abstract_params(network: Transformer):
+    """The shapes of the network's parameters; nothing is computed."""
+    return jax.eval_shape(lambda: init_params(network, 0))
+
+
+def load_predictor(
+    network: Transformer,
+    vocabulary: CorpusVocabulary,
+    model_dir: str | os.PathLike[str],
+    *,
+    checkpoint: int | str = "best",
+    beam_size: int = 20,
+    num_results: int = 50,
+) -> tuple[int, Predictor]:
+    """The step of the checkpoint, and a predictor with its parameters.
+
+    Args:
+      network: fits the vocabulary already.
+      vocabulary: of the corpus whose items are recommended.
+      model_dir: the run.
+      checkpoint: "best" by validation loss, "latest", or a step.
+      beam_size: see `Predictor`.
+      num_results: likewise.
+    """
+    checkpoints = Checkpoints(model_dir)
+    step, params = checkpoints.restore_params(abstract_params(network), checkpoint)
+    checkpoints.close()
+    trie = CatalogueTrie.build(item_tokens(vocabulary))
+    return step, Predictor(network, params, trie, beam_size=beam_size, num_results=num_results)

@@ -1,0 +1,122 @@
+"""Checkpoints of a run: Orbax, written in the background, atomic, the newest N and the best kept.
+
+Layout: MODEL_DIR/checkpoints/STEP/. The best is the one with the lowest validation loss.
+"""
+
+import os
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from orbax.checkpoint import checkpoint_managers
+
+from rec_align.training.state import TrainState
+
+METRIC = "validation_loss"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      model_dir: the run's folder, also a bucket path.
+      keep: how many of the newest to keep, beside the best.
+    """
+
+    def __init__(self, model_dir: str | os.PathLike[str], *, keep: int = 2):
+        self.path = epath.Path(model_dir).resolve() / "checkpoints"
+        policies = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics[METRIC],
+                    reverse=True,  # the lowest is the best
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.path,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies,
+                best_fn=lambda metrics: metrics[METRIC],
+                best_mode="min",
+            ),
+        )
+
+    def save(self, state: TrainState, validation_loss: float | None) -> None:
+        """Starts writing; training goes on meanwhile. A step that is there is not written again."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        metrics = None if validation_loss is None else {METRIC: validation_loss}
+        self._manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+
+    def restore(self, like: TrainState) -> TrainState | None:
+        """The newest state, shaped and placed `like` the given one; None where there is none."""
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        return TrainState(**self._restore(step, like._asdict()))
+
+    def restore_params(self, like: Any, step: int | str = "best") -> tuple[int, Any]:
+        """The step and parameters of a checkpoint: `best`, `latest` or a step number.
+
+        Raises:
+          ValueError: there is no such checkpoint, or it does not fit the network.
+        """
+        steps = self._manager.all_steps()
+        if not steps:
+            raise ValueError(f"no checkpoint in {self.path}: train with this MODEL_DIR first.")
+        if step in ("best", "latest"):
+            best = self._manager.best_step() if step == "best" else None
+            step = self._manager.latest_step() if best is None else best
+        if step not in steps:
+            raise ValueError(
+                f"no checkpoint of step {step} in {self.path}: there are {sorted(steps)}."
+            )
+        return step, self._restore(step, {"params": like}, partial=True)["params"]
+
+    def _restore(self, step: int, like: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+        saved = self._manager.item_metadata(step)["params"]
+        found, wanted = _shapes(saved), _shapes(like["params"])
+        if found != wanted:
+            rows = [
+                f"{name}: checkpoint {found.get(name, 'missing')}, "
+                f"network {wanted.get(name, 'missing')}"
+                for name in sorted(found.keys() | wanted.keys())
+                if found.get(name) != wanted.get(name)
+            ]
+            raise ValueError(
+                f"the checkpoint {self.path}/{step} does not fit the network ({len(rows)} "
+                f"parameters differ: {'; '.join(rows[:8])}{' ...' if len(rows) > 8 else ''}). "
+                "Use the model gin file and vocabulary it was trained with."
+            )
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        args = (
+            ocp.args.PyTreeRestore(
+                abstract,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+                partial_restore=True,
+            )
+            if partial
+            else ocp.args.StandardRestore(abstract)
+        )
+        return self._manager.restore(step, args=args)
+
+    def wait(self) -> None:
+        """Blocks until what was saved is on disk; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        "/".join(str(getattr(k, "key", k)) for k in path): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

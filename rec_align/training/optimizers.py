@@ -1,0 +1,49 @@
+"""Optimisers and learning-rate schedules, all from optax, by the names T5X users know."""
+
+import jax
+import optax
+
+
+def warmup_linear_decay(
+    *, peak: float, total_steps: int, warmup_steps: int = 100, hold_share: float = 0.3
+) -> optax.Schedule:
+    """Linear warm-up to `peak`, held for a share of training, then linear to 2 % of it."""
+    hold_steps = int(hold_share * total_steps)
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, peak, warmup_steps),
+            optax.constant_schedule(peak),
+            optax.linear_schedule(peak, 0.02 * peak, max(total_steps - hold_steps, 1)),
+        ],
+        [warmup_steps, max(hold_steps, warmup_steps)],
+    )
+
+
+def constant(*, peak: float, total_steps: int) -> optax.Schedule:
+    """The same learning rate throughout, as in T5's fine-tuning."""
+    del total_steps
+    return optax.constant_schedule(peak)
+
+
+def _matrices_only(params):
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def adamw(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.98,
+    weight_decay: float = 0.0,
+    clip_norm: float = 1.0,
+) -> optax.GradientTransformation:
+    """AdamW on clipped gradients; norms and biases are not decayed."""
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices_only),
+    )
+
+
+def adafactor(schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Adafactor with T5's settings: factored second moments, updates scaled by parameter size."""
+    return optax.adafactor(schedule, decay_rate=0.8, multiply_by_parameter_scale=True)

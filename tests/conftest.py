@@ -1,0 +1,44 @@
+"""Real data for tests: ML-100K, found or downloaded once, and built once a session."""
+
+import os
+import pathlib
+
+import pytest
+
+from rec_align import prompts
+from rec_align.data import corpus, sources
+
+BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
+
+
+@pytest.fixture(scope="session")
+def ml_100k_wheel() -> pathlib.Path:
+    """The wheel of recbole==1.2.1: $REC_ALIGN_ML100K, the cache, or a download."""
+    if os.environ.get("REC_ALIGN_ML100K"):
+        return pathlib.Path(os.environ["REC_ALIGN_ML100K"])
+    try:
+        return sources.find_ml_100k()
+    except ValueError as error:
+        pytest.skip(f"set REC_ALIGN_ML100K to the wheel of recbole==1.2.1: {error}")
+
+
+@pytest.fixture(scope="session")
+def ml_100k_dir(ml_100k_wheel, tmp_path_factory) -> pathlib.Path:
+    """A data directory that holds the corpus `ml_100k`."""
+    data_dir = tmp_path_factory.mktemp("tensorflow_datasets")
+    source = sources.MovieLens100K(path=ml_100k_wheel)
+    corpus.build_corpus("ml_100k", source, data_dir=data_dir, texts=prompts.all_texts())
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def beauty_dir(tmp_path_factory) -> pathlib.Path:
+    """A data directory that holds the corpus `amazon_beauty`."""
+    if not BEAUTY.exists():
+        pytest.skip(f"the Amazon Beauty files are not in {BEAUTY}")
+    data_dir = tmp_path_factory.mktemp("tensorflow_datasets")
+    source = sources.Tables(
+        interactions=BEAUTY / "interactions.csv.gz", items=BEAUTY / "items.jsonl.gz"
+    )
+    corpus.build_corpus("amazon_beauty", source, data_dir=data_dir)
+    return data_dir

@@ -1,0 +1,60 @@
+import argparse
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rec_align.cli import data as data_cli
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    data_cli.add_arguments(parser)
+    return data_cli.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def log(tmp_path):
+    rows = [f"u{user},i{item},{100 * user + item}" for user in range(6) for item in range(5)]
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["user_id,item_id,timestamp", *rows, ""]))
+    return path
+
+
+def test_build_and_list(log, tmp_path, capsys):
+    build = ("build", "my_shop", "--interactions", log, "--out", tmp_path, "--vocab-size", 300)
+    assert run("list", "--out", tmp_path) == 0
+    assert "no corpora" in capsys.readouterr().out
+    assert run(*build) == 0
+    out = capsys.readouterr().out
+    assert "next: rec-align show my_shop_retrieval" in out and "5 items without a title" in out
+    assert run(*build) == 0
+    assert "already built" in capsys.readouterr().out
+    assert run("list", "--out", tmp_path) == 0
+    assert "my_shop" in capsys.readouterr().out
+
+
+def test_skipped_rows_give_code_3_and_are_counted_on_stderr(log, tmp_path, capsys):
+    log.write_text(log.read_text() + "u0,i0,0\n")
+    build = ("build", "my_shop", "--interactions", log, "--out", tmp_path, "--vocab-size", 300)
+    assert run(*build) == 3
+    assert "skipped 1 duplicate rows" in (err := capsys.readouterr().err) and "line 32" in err
+
+
+def test_contradicting_options(tmp_path):
+    with pytest.raises(ValueError, match="not built in: give --interactions"):
+        run("build", "my_shop", "--out", tmp_path)
+    with pytest.raises(ValueError, match="takes --source, not --items"):
+        run("build", "ml_100k", "--items", "x")
+
+
+def test_help_is_quick_and_bad_input_is_one_line(tmp_path):
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", "import argparse, rec_align.cli.data as d\n"
+         "d.add_arguments(argparse.ArgumentParser())\n"
+         "import sys; assert not {'numpy', 'pandas', 'tensorflow', 'jax'} & set(sys.modules)"],
+        check=True,
+    )  # fmt: skip
+    assert time.perf_counter() - start < 2  # half a second, on a machine at rest
