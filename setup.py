@@ -33,14 +33,15 @@ setup(
         "tensorflow-text==2.21.1",
         "tensorflow-datasets==4.9.10",
         "gin-config==0.5.0",
-        "clu>=0.0.12",
         "etils[epath]",
         "numpy",
         "pandas",
         "pyarrow",
         "rich",
+        "pip",  # fetches the wheel that ML-100K is read from
         "sentencepiece",
         "setuptools<81",
+        "tensorboard",
         "tqdm",
     ],
     extras_require={

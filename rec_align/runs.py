@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import seqio
 
+from rec_align.data.corpus import read_manifest
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.item_index import open_item_index
@@ -20,7 +21,7 @@ def corpus_vocabulary(mixture_or_task_name: str) -> CorpusVocabulary:
     """The vocabulary, which knows its corpus, of a registered task or mixture.
 
     Raises:
-      ValueError: nothing is registered under that name.
+      ValueError: nothing is registered under that name, or its corpus is not built.
     """
     try:
         provider = seqio.get_mixture_or_task(mixture_or_task_name)
@@ -29,7 +30,9 @@ def corpus_vocabulary(mixture_or_task_name: str) -> CorpusVocabulary:
             f"MIXTURE_OR_TASK_NAME: no task or mixture {mixture_or_task_name!r} is registered. "
             "Build its corpus with `rec-align data build`, or name your module with --import."
         ) from error
-    return provider.output_features["targets"].vocabulary
+    vocabulary = provider.output_features["targets"].vocabulary
+    read_manifest(vocabulary.corpus)  # says how to build the corpus where it is not there
+    return vocabulary
 
 
 def subtasks(mixture_or_task_name: str) -> Sequence[seqio.Task]:

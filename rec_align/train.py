@@ -14,7 +14,6 @@ import jax
 import optax
 import seqio
 import tensorflow as tf
-from clu import metric_writers
 from etils import epath
 
 from rec_align import command_line, runs
@@ -114,7 +113,13 @@ def train(
 
     num_params = sum(p.size for p in jax.tree.leaves(runs.abstract_params(network)))
     print(f"{num_params:,} parameters, {len(jax.devices())} {jax.devices()[0].platform} device(s)")
-    tensorboard = metric_writers.SummaryWriter(str(epath.Path(model_dir) / "tensorboard"))
+    summaries = tf.summary.create_file_writer(str(epath.Path(model_dir) / "tensorboard"))
+
+    def write_summaries(step: int, metrics: Mapping[str, float]) -> None:
+        with summaries.as_default(step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+
     outcome = loop.train(
         network,
         optimizer(learning_rate(total_steps=train_steps)),
@@ -129,9 +134,9 @@ def train(
         label_smoothing=label_smoothing,
         z_loss=z_loss,
         keep_checkpoints=keep_checkpoints,
-        writers=(JsonlWriter(model_dir), tensorboard.write_scalars),
+        writers=(JsonlWriter(model_dir), write_summaries),
     )
-    tensorboard.close()
+    summaries.close()
     step = int(outcome.state.step)
     _print_padding(itertools.islice(batches_from(0), 4))
     if outcome.stopped_by:

@@ -1,8 +1,8 @@
 """`import tasks` registers every task and mixture of the built-in corpora; no file is read.
 
-Corpora named in the environment variable REC_ALIGN_CORPORA (comma separated) are registered too, and
-`register_corpus` does it for any other. A new task family is one file here, with its templates in
-`rec_align/prompts/`, added to `FAMILIES`.
+Corpora named in the environment variable REC_ALIGN_CORPORA (comma separated) are registered too,
+and `register_corpus` does it for any other. A new task family is one file here, with its templates
+in `rec_align/prompts/`, added to `FAMILIES`.
 """
 
 import os

@@ -1,7 +1,7 @@
 """`{corpus}_bpr`, pairwise preference: a history and two items -> the one the user took.
 
-The name is that of Bayesian personalised ranking (Rendle et al. 2009, arXiv 1205.2618), whose pairs of
-a taken and a not taken item these are.
+The name is that of Bayesian personalised ranking (Rendle et al. 2009, arXiv 1205.2618), whose
+pairs of a taken and a not taken item these are.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """The mixtures of every corpus, with explicit rates.
 
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
-`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. A corpus without ratings
-has no rating task in any of them.
+`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. A corpus without
+ratings has no rating task in any of them.
 """
 
 import seqio

@@ -20,12 +20,17 @@ _WIDTH = 98
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", nargs="?", help="a task or mixture; none lists them")
+    parser.add_argument(
+        "task", metavar="TASK", nargs="?", help="a task or mixture; none lists them"
+    )
     parser.add_argument("--split", default="train", help="train, validation or test")
     parser.add_argument("--num", type=int, default=3, metavar="N", help="examples (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
     parser.add_argument(
-        "--lengths", default="512,512", metavar="I,T", help="tokens of inputs, targets (default 512,512)"
+        "--lengths",
+        default="512,512",
+        metavar="I,T",
+        help="tokens of inputs, targets (default 512,512)",
     )
     parser.add_argument(
         "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
@@ -35,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a module with tasks of your own; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--gin", action="append", default=[], metavar="BINDING", help="a gin binding; may be repeated"
+        "--gin",
+        action="append",
+        default=[],
+        metavar="BINDING",
+        help="a gin binding; may be repeated",
     )
 
 
@@ -46,10 +55,10 @@ def run(args: argparse.Namespace) -> int:
     if args.data_dir:
         os.environ["TFDS_DATA_DIR"] = args.data_dir
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the example is what was asked for
-    import gin
     import seqio
     import tensorflow as tf
 
+    import gin
     import tasks
 
     tasks.register_built_corpora()
@@ -107,9 +116,17 @@ def describe(example, vocabulary) -> str:
         "targets text": example["targets_pretokenized"].decode(),
         "inputs": _by_block(example["inputs"], example["inputs_blocks"], vocabulary),
         "targets": _by_block(example["targets"], example["targets_blocks"], vocabulary),
-        "size": f"{len(example['inputs'])} input tokens, {len(example['targets'])} target tokens, "
-        f"{num_targets} target{'s' * (num_targets != 1)}",
-        "cut off": f"{cut_parts} parts, {cut_tokens} tokens" if cut_tokens else "nothing",
+        "size": ", ".join(
+            _count(number, name)
+            for number, name in (
+                (len(example["inputs"]), "input token"),
+                (len(example["targets"]), "target token"),
+                (num_targets, "target"),
+            )
+        ),
+        "cut off": _count(cut_parts, "part") + ", " + _count(cut_tokens, "token")
+        if cut_tokens
+        else "nothing",
     }
     lines = [
         textwrap.fill(text, _WIDTH, initial_indent=f"{name:>13}  ", subsequent_indent=" " * 15)
@@ -117,6 +134,10 @@ def describe(example, vocabulary) -> str:
         if text
     ]
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def _by_block(tokens: Sequence[int], blocks: Sequence[int], vocabulary) -> str:

@@ -1,6 +1,8 @@
 """A SentencePiece vocabulary of a corpus's own train-side text, for models trained from scratch.
 
-Unigram language model (Kudo 2018, arXiv 1804.10959). Pad is 0, end of sequence 1, unknown 2, as in
+Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) whose pieces may span the words of a
+title: what people meet most becomes the fewest tokens, so a popular title is one token and a rare
+one is spelled. (A unigram model makes no piece of a text that stands in one title only.) Pad is 0, end of sequence 1, unknown 2, as in
 T5; the 100 sentinels are not in the file: `seqio.SentencePieceVocabulary(path, extra_ids=100)`
 appends them.
 """
@@ -16,11 +18,13 @@ from etils import epath
 from rec_align.data import catalogue as catalogue_lib
 
 MIN_VOCAB_SIZE, MAX_VOCAB_SIZE = 1_000, 16_000
+# Lines of each word of the templates: few words, met in every example.
+_TEXT_REPEATS = 20
 
 
 def default_vocab_size(num_items: int) -> int:
-    """Returns two pieces an item, at least 1,000 and at most 16,000."""
-    return min(MAX_VOCAB_SIZE, max(MIN_VOCAB_SIZE, 2 * num_items))
+    """Returns three pieces an item, at least 1,000 and at most 16,000."""
+    return min(MAX_VOCAB_SIZE, max(MIN_VOCAB_SIZE, 3 * num_items))
 
 
 def train_vocabulary(
@@ -67,12 +71,14 @@ def train_vocabulary(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=model,
-            model_type="unigram",
+            model_type="bpe",
             vocab_size=vocab_size,
             hard_vocab_limit=False,
             character_coverage=1.0,
             byte_fallback=False,
             split_by_whitespace=not phrase_pieces,
+            split_by_unicode_script=not phrase_pieces,
+            split_by_number=not phrase_pieces,
             max_sentencepiece_length=max_piece_length,
             max_sentence_length=4 * max(map(len, lines)) + 1,  # bytes; a longer line is left out
             normalization_rule_name="nmt_nfkc",
@@ -107,7 +113,7 @@ def _repeats(item_counts: np.ndarray, power: float, max_lines: int) -> np.ndarra
 def _lines(
     catalogue: catalogue_lib.Catalogue, repeats: np.ndarray, texts: Sequence[str]
 ) -> Iterator[str]:
-    """Yields the training text, a title, attribute or template a line: no piece crosses lines."""
+    """Yields the training text, a title, attribute or word a line: no piece crosses lines."""
     for text, count in zip(catalogue.texts, repeats, strict=True):
         for _ in range(count):
             yield text
@@ -116,7 +122,9 @@ def _lines(
     for categories in catalogue.categories:
         yield from categories
     for text in texts:
-        yield from filter(None, text.split("\n"))
+        # Word by word: a prompt that is never trained on is spelled with words that are.
+        for word in text.split():
+            yield from [word] * _TEXT_REPEATS
     # Every printable ASCII character is a piece, whatever the corpus holds.
     yield " ".join(string.digits)
     yield " ".join(string.ascii_letters)

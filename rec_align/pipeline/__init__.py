@@ -13,6 +13,7 @@ The way through the room, in the order of a task's preprocessors:
   packing          many examples in a row
   batches          a mixture -> an endless, resumable stream of batches
 
-A *part* is a piece of text that is tokenised whole. *Blocks* say who sees whom: an encoder token sees
-the blocks up to its own, a target sees the blocks before its own (see `rec_align/models/masks.py`).
+A *part* is a piece of text that is tokenised whole. *Blocks* say who sees whom: an encoder token
+sees the blocks up to its own, a target sees the blocks before its own (see
+`rec_align/models/masks.py`).
 """

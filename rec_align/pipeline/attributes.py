@@ -45,7 +45,8 @@ def item_attributes(
       family: the templates to draw from.
 
     Returns:
-      Examples with `{field}_parts` [1] string and `template_index` int32, an index of `family.seen`.
+      Examples with `{field}_parts` [1] string and `template_index` int32, an index of
+      `family.seen`.
     """
     titles = item_texts(corpus, output_features)
     table = _attribute_table(corpus)

@@ -9,8 +9,8 @@ from rec_align.pipeline.packing import pack
 from rec_align.pipeline.vocabulary import EOS_ID, CorpusVocabulary
 
 _SPEC = seqio.FeatureConverter.FeatureSpec
-# Examples of a task shuffled after sampling. The sources have shuffled the users before, so this only
-# parts the windows of one user; filling a larger one delays the first batch by seconds.
+# Examples of a task shuffled after sampling. The sources have shuffled the users before, so this
+# only parts the windows of one user; filling a larger one delays the first batch by seconds.
 SHUFFLE_BUFFER_SIZE = 256
 # Blocks lie beside tokens and have their length.
 BESIDE = {"inputs_blocks": "inputs", "targets_blocks": "targets"}
@@ -48,7 +48,8 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
 
       ds = [{"inputs": [7, 8, 5], "inputs_blocks": [0, 0, 1],
              "targets": [3, 1, 5, 1], "targets_blocks": [1, 1, 2, 2]},
-            {"inputs": [9, 1], "inputs_blocks": [0, 0], "targets": [4, 1], "targets_blocks": [1, 1]}]
+            {"inputs": [9, 1], "inputs_blocks": [0, 0],
+             "targets": [4, 1], "targets_blocks": [1, 1]}]
 
       {"encoder_input_tokens":  [7, 8, 5, 9, 1, 0],
        "encoder_blocks":        [0, 0, 1, 0, 0, 0],

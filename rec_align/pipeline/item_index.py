@@ -38,8 +38,8 @@ class TitleIndex:
             other = first.setdefault(tuple(row), index)
             if other != index:
                 raise ValueError(
-                    f"items {self.texts[other]!r} and {self.texts[index]!r} have the same tokens in this "
-                    "vocabulary; train a vocabulary on the corpus, or rename one of them"
+                    f"items {self.texts[other]!r} and {self.texts[index]!r} have the same tokens "
+                    "in this vocabulary; train a vocabulary on the corpus, or rename one of them"
                 )
         tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)
         for index, row in enumerate(rows):

@@ -1,14 +1,14 @@
 """Masking: items hidden from a history (`mim`), and spans hidden from its text (`mlm`).
 
-Spans follow T5 (Raffel et al. 2020, arXiv 1910.10683, sections 3.1.4 and 3.3.4): 15 % of the tokens in
-spans of 3 on average, each span replaced by one sentinel; the target repeats each sentinel before what
-it stood for.
+Spans follow T5 (Raffel et al. 2020, arXiv 1910.10683, sections 3.1.4 and 3.3.4): 15 % of the
+tokens in spans of 3 on average, each span replaced by one sentinel; the target repeats each
+sentinel before what it stood for.
 """
 
-import gin
 import seqio
 import tensorflow as tf
 
+import gin
 from rec_align.pipeline.phrasing import history_field, item_texts, target_field
 from rec_align.pipeline.seeds import MASK, SPANS, fold
 from rec_align.pipeline.vocabulary import EOS_ID, EXTRA_IDS

@@ -1,13 +1,13 @@
 """Negatives: items the user has not taken, drawn uniformly without repeats.
 
-The k-th item that a user has not seen is found by binary search in the sorted seen items, so the cost
-does not grow with the catalogue.
+The k-th item that a user has not seen is found by binary search in the sorted seen items, so the
+cost does not grow with the catalogue.
 """
 
-import gin
 import seqio
 import tensorflow as tf
 
+import gin
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.seeds import NEGATIVES, ORDER, fold
 from rec_align.pipeline.sources import is_train
@@ -16,7 +16,7 @@ Example = dict[str, tf.Tensor]
 
 
 def draw_distinct(seed: tf.Tensor, bound: tf.Tensor, count: int) -> tf.Tensor:
-    """`count` different whole numbers in [0, bound), uniformly: -> [count] int32; bound >= count."""
+    """`count` <= `bound` different whole numbers in [0, bound), uniformly: [count] int32."""
 
     def by_shuffle():
         return tf.math.top_k(tf.random.stateless_uniform([bound], seed), count).indices
@@ -35,8 +35,9 @@ def draw_negatives(
 ) -> tf.Tensor:
     """Different items that are not among the seen ones.
 
-    Worked example: items 0..5, seen 1 and 4. The unseen are 0 2 3 5; rank 2 of them is item 3, because
-    one seen item is smaller: sorted seen minus their positions is [1, 3], and rank 2 lies after 1 of it.
+    Worked example: items 0..5, seen 1 and 4. The unseen are 0 2 3 5; rank 2 of them is item 3,
+    because one seen item is smaller: sorted seen minus their positions is [1, 3], and rank 2 lies
+    after 1 of it.
 
     Args:
       seed: [2] int32.

@@ -1,7 +1,7 @@
 """Packing: many examples in one row, so that little of a batch is padding.
 
-SeqIO's own packer keeps one row open and counts tokens by their being non-zero, which block 0 breaks;
-this one is first-fit over a group of examples, in TensorFlow operations only.
+SeqIO's own packer keeps one row open and counts tokens by their being non-zero, which block 0
+breaks; this one is first-fit over a group of examples, in TensorFlow operations only.
 """
 
 from collections.abc import Mapping
@@ -62,8 +62,8 @@ def pack(
       aligned: further features that lie beside a token feature: {"inputs_blocks": "inputs"}.
 
     Returns:
-      Rows with each feature padded to its length, and for token features `{name}_segment_ids` (1, 2, ...
-      in the row, 0 = padding) and `{name}_positions` (counted from 0 in each example).
+      Rows with each feature padded to its length, and for token features `{name}_segment_ids` (1,
+      2, ... in the row, 0 = padding) and `{name}_positions` (counted from 0 in each example).
     """
     names = list(feature_lengths)
     beside = {name: [name, *(k for k, v in aligned.items() if v == name)] for name in names}

@@ -1,8 +1,8 @@
 """Phrasing: items and ratings -> the parts of each field of a template.
 
-A field F is three features: `F_parts` [n] string, `F_blocks` [n] int32, and `F_items` [n] int32, which
-says of a part that may be cut which history item it belongs to (1 = the oldest) and is 0 for the rest;
-the last two may be left out where they are 0. The field `target` has no `_items`.
+A field F is three features: `F_parts` [n] string, `F_blocks` [n] int32, and `F_items` [n] int32,
+which says of a part that may be cut which history item it belongs to (1 = the oldest) and is 0 for
+the rest; the last two may be left out where they are 0. The field `target` has no `_items`.
 """
 
 import seqio
@@ -81,8 +81,8 @@ def phrase_ratings(
 ) -> tf.data.Dataset:
     """`rating_windows` -> history 'A:' '4;' 'B;' 'C:', targets '3'.
 
-    Every item has two parts, so that they are cut together; an unrated one is written 'B;' with an empty
-    rating. The last item's rating is never shown, and its title never cut.
+    Every item has two parts, so that they are cut together; an unrated one is written 'B;' with an
+    empty rating. The last item's rating is never shown, and its title never cut.
     """
     asked = item_texts(corpus, output_features, ":")
     listed = item_texts(corpus, output_features, ";")

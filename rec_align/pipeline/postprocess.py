@@ -9,7 +9,7 @@ import numpy as np
 
 
 def retrieval(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
-    """Target -> {"item_index": int, "history_item_indices": [h] int32, the whole earlier sequence}."""
+    """Target -> {"item_index": int, "history_item_indices": [h] int32, all earlier items}."""
     if not is_target:
         return decoded
     return {

@@ -1,8 +1,8 @@
 """Seeds: one pair of integers an example, from which every draw of its sampling follows.
 
-`seqio.map_over_dataset` repeats its seeds when a dataset is repeated from outside, which would freeze
-windows, masks and negatives. So its pair is mixed with a stream that is fresh in every pass and still
-fixed by the seed given to `get_dataset`.
+`seqio.map_over_dataset` repeats its seeds when a dataset is repeated from outside, which would
+freeze windows, masks and negatives. So its pair is mixed with a stream that is fresh in every pass
+and still fixed by the seed given to `get_dataset`.
 """
 
 import zlib
@@ -33,8 +33,9 @@ def _attach_seqio_seed(example, seed):
 def attach_seed(dataset: tf.data.Dataset, *, family: str) -> tf.data.Dataset:
     """Adds `seed` [2] int32 to each example.
 
-    For training: new in each pass over the data, the same for the same `get_dataset(seed=...)`. For
-    held-out splits: a function of `user_index` and `family` alone, so that evaluation never changes.
+    For training: new in each pass over the data, the same for the same `get_dataset(seed=...)`.
+    For held-out splits: a function of `user_index` and `family` alone, so that evaluation never
+    changes.
 
     Args:
       dataset: examples of a source.

@@ -1,8 +1,8 @@
 """Sources: a corpus on disk as tf.data. Nothing is read before a dataset is asked for.
 
 Whether a dataset is for training is known from its form: examples of held-out splits carry
-`held_out_item_index`, those of `train` do not (`is_train`). So every step is built for its split, with
-no branch at run time.
+`held_out_item_index`, those of `train` do not (`is_train`). So every step is built for its split,
+with no branch at run time.
 """
 
 import numpy as np
@@ -37,14 +37,14 @@ def _hold_out_last(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 class CorpusSource(seqio.TfdsDataSource):
     """The user histories of a corpus.
 
-    Examples of `train`: `user_index` int64, `item_indices` [n] int32, `ratings` [n] float32 (NaN where
-    there is none), `timestamps` [n] int64. In `validation` and `test` the last entry of each is taken
-    off: `held_out_item_index` int32, `held_out_rating` float32.
+    Examples of `train`: `user_index` int64, `item_indices` [n] int32, `ratings` [n] float32 (NaN
+    where there is none), `timestamps` [n] int64. In `validation` and `test` the last entry of each
+    is taken off: `held_out_item_index` int32, `held_out_rating` float32.
 
     Attributes:
       corpus: the corpus's name, looked up in the data directory at each use.
-      needs_ratings: whether the task is about ratings. For a corpus without any, such a source has no
-        usable split, so mixtures leave its task out, and asking for its dataset says why.
+      needs_ratings: whether the task is about ratings. For a corpus without any, such a source has
+        no usable split, so mixtures leave its task out, and asking for its dataset says why.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class CorpusSource(seqio.TfdsDataSource):
         split = split or "train"
         if not self._has_what_it_needs():
             raise ValueError(
-                f"corpus '{self.corpus}' has no ratings, so it has no rating task; use its other tasks, "
-                "or build it from interactions with a rating column"
+                f"corpus '{self.corpus}' has no ratings, so it has no rating task; use its other "
+                "tasks, or build it from interactions with a rating column"
             )
         if split not in self._wanted_splits:
             raise ValueError(f"split={split!r}: this task has {', '.join(self._wanted_splits)}")

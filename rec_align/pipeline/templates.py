@@ -10,13 +10,17 @@ from rec_align.prompts import Family, Template
 Example = dict[str, tf.Tensor]
 
 
-def _choose_templates(dataset: tf.data.Dataset, family: Family, unseen: bool) -> tuple[Template, ...]:
+def _choose_templates(
+    dataset: tf.data.Dataset, family: Family, unseen: bool
+) -> tuple[Template, ...]:
     if unseen:
         return (family.unseen,)
     return family.seen if is_train(dataset) else family.seen[:1]
 
 
-def _lay_out(templates: tuple[Template, ...]) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+def _lay_out(
+    templates: tuple[Template, ...],
+) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
     """Templates as numbers.
 
     Returns:
@@ -48,21 +52,22 @@ def _join(parts: tf.Tensor, separator: str) -> tf.Tensor:
 def fill_template(
     dataset: tf.data.Dataset, *, family: Family, unseen: bool = False
 ) -> tf.data.Dataset:
-    """Writes fields (see `phrasing`) into a template: training draws one, evaluation takes the first.
+    """Writes fields (see `phrasing`) into a template: drawn in training, the first in evaluation.
 
     Example: template 'Next? History: {history}', history 'A;' 'B;' in blocks 1 2 -> parts
     'Next? History:' 'A;' 'B;' in blocks 0 1 2.
 
     Args:
-      dataset: examples with `{field}_parts` and so on, and `seed`; with `template_index`, that template
-        of `family.seen` is taken.
+      dataset: examples with `{field}_parts` and so on, and `seed`; with `template_index`, that
+        template of `family.seen` is taken.
       family: the task's templates.
       unseen: whether to take the template that is never trained on.
 
     Returns:
-      The examples with `inputs_parts` [n] string, `inputs_part_blocks` [n] int32, `inputs_part_items`
-      [n] int32 (the history item a part belongs to, 1 = oldest; 0 = never cut), `targets_parts` [m]
-      string, `targets_part_blocks` [m] int32, `inputs_pretokenized` and `targets_pretokenized`.
+      The examples with `inputs_parts` [n] string, `inputs_part_blocks` [n] int32,
+      `inputs_part_items` [n] int32 (the history item a part belongs to, 1 = oldest; 0 = never
+      cut), `targets_parts` [m] string, `targets_part_blocks` [m] int32, `inputs_pretokenized` and
+      `targets_pretokenized`.
     """
     templates = _choose_templates(dataset, family, unseen)
     fields, texts, segments, glue = _lay_out(templates)

@@ -1,7 +1,9 @@
 """Tokenization: parts -> tokens and blocks, cut to length at whole items.
 
-Parts are cut at spaces, and SentencePiece never joins pieces over a space, so the tokens of the parts
-are the tokens of the whole text.
+Parts are cut at spaces, and the public T5 vocabulary has no piece that spans one, so there the
+tokens of the parts are the tokens of the whole text. A corpus's own vocabulary may have such
+pieces ('Toy Story'); then the parts decide, and an item is written by the same tokens wherever it
+stands.
 """
 
 from collections.abc import Mapping
@@ -44,12 +46,14 @@ def tokenize_parts(
 ) -> tf.data.Dataset:
     """Tokenizes parts and cuts them to length.
 
-    Inputs: whole history items are cut, oldest first; if prompt and newest item alone are too long, the
-    tail goes. Targets that asked about a cut item go with it, then the oldest until the rest fit. Each
-    target ends with EOS; inputs do where all their blocks are 0 (plain, bidirectional examples).
+    Inputs: whole history items are cut, oldest first; if prompt and newest item alone are too
+    long, the tail goes. Targets that asked about a cut item go with it, then the oldest until the
+    rest fit. Each target ends with EOS; inputs do where all their blocks are 0 (plain,
+    bidirectional examples).
 
-    Worked example: parts 'Next?' 'A;' 'B;' in blocks 0 1 2, targets 'A' 'B' in blocks 1 2, each word one
-    token -> inputs [Next? A; B;], inputs_blocks [0 1 2], targets [A EOS B EOS], targets_blocks [1 1 2 2].
+    Worked example: parts 'Next?' 'A;' 'B;' in blocks 0 1 2, targets 'A' 'B' in blocks 1 2, each
+    word one token -> inputs [Next? A; B;], inputs_blocks [0 1 2], targets [A EOS B EOS],
+    targets_blocks [1 1 2 2].
 
     Args:
       dataset: examples of `fill_template`.

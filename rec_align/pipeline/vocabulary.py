@@ -1,8 +1,8 @@
 """The vocabulary of a corpus: its own SentencePiece model, or a pretrained T5's."""
 
-import gin
 import seqio
 
+import gin
 from rec_align.data import corpus as corpus_lib
 
 EXTRA_IDS = 100
@@ -38,8 +38,8 @@ class CorpusVocabulary(seqio.SentencePieceVocabulary):
         self.corpus = corpus
 
     def _model_context(self):
-        # Looked up at each use (loaded models are memoised by path), so that a gin binding or another
-        # data directory takes effect after the tasks were registered.
+        # Looked up at each use (loaded models are memoised by path), so that a gin binding or
+        # another data directory takes effect after the tasks were registered.
         path = vocabulary_path(self.corpus)
         if path != self._sentencepiece_model_file:
             self._model = None

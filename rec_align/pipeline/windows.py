@@ -1,13 +1,13 @@
 """Windows: which items of a user's sequence are history, and which are targets.
 
-Item indices only; `phrasing` writes them. Each function is a preprocessor whose keyword arguments can
-be bound with gin, for instance `next_item_windows.targets = 'window'`. Training draws afresh from
-`seed`; held-out splits take the newest items before the held-out one.
+Item indices only; `phrasing` writes them. Each function is a preprocessor whose keyword arguments
+can be bound with gin, for instance `next_item_windows.targets = 'window'`. Training draws afresh
+from `seed`; held-out splits take the newest items before the held-out one.
 """
 
-import gin
 import tensorflow as tf
 
+import gin
 from rec_align.pipeline.seeds import NUM_PURPOSES, WINDOW, fold
 from rec_align.pipeline.sources import is_train
 
@@ -57,8 +57,9 @@ def _held_out_history(example: Example, max_history: int) -> Example:
 def _tile(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
     """Cuts each sequence into runs of `length` items, from a random phase on.
 
-    Every item is in exactly one run a pass. Example: length 3, phase 1, items a b c d e -> (a), (b c d),
-    (e). Runs come as `begin` and `end` beside the whole sequence, each with a seed of its own.
+    Every item is in exactly one run a pass. Example: length 3, phase 1,
+    items a b c d e -> a, b c d, e. Runs come as `begin` and `end` beside the whole sequence, each
+    with a seed of its own.
     """
 
     def runs(example: Example) -> tf.data.Dataset:
@@ -91,18 +92,18 @@ def next_item_windows(
 
     Args:
       dataset: examples of a `CorpusSource`, with seeds.
-      targets: "every_item": each user is cut into runs of `max_history` items from a random phase on,
-        and each item of a run is a target that sees the items before it in the run; so each item is a
-        target exactly once a pass. "window": one random place a user a pass; the history before it is
-        seen whole, and the next `targets_per_window` items are targets on their own. "one": the same
-        with one target.
+      targets: "every_item": each user is cut into runs of `max_history` items from a random phase
+        on, and each item of a run is a target that sees the items before it in the run; so each
+        item is a target exactly once a pass. "window": one random place a user a pass; the history
+        before it is seen whole, and the next `targets_per_window` items are targets on their own.
+        "one": the same with one target.
       max_history: how many items are shown at most.
       targets_per_window: how many targets a window has at most, in the mode "window".
 
     Returns:
-      Examples with `history_item_indices` [h] int32, `history_blocks` [h] int32, `target_item_indices`
-      [m] int32, `target_blocks` [m] int32; held-out ones also with `target_item_index` and
-      `seen_item_indices` (the whole earlier sequence).
+      Examples with `history_item_indices` [h] int32, `history_blocks` [h] int32,
+      `target_item_indices` [m] int32, `target_blocks` [m] int32; held-out ones also with
+      `target_item_index` and `seen_item_indices` (the whole earlier sequence).
     """
     _check_choice("next_item_windows", targets, (EVERY_ITEM, SEVERAL, ONE))
     _check_positive(
@@ -155,21 +156,21 @@ def rating_windows(
 ) -> tf.data.Dataset:
     """Windows for rating prediction: rated items, whose ratings are asked for.
 
-    Items without a rating are shown, and never asked about. Worked example, items a b c, all rated,
-    `targets="every_item"`: titles in blocks 1 3 5, ratings in blocks 2 4 6, targets in blocks 2 4 6. The
-    target of b sees title a, rating a, title b.
+    Items without a rating are shown, and never asked about. Worked example, items a b c, all
+    rated, `targets="every_item"`: titles in blocks 1 3 5, ratings in blocks 2 4 6, targets in
+    blocks 2 4 6. The target of b sees title a, rating a, title b.
 
     Args:
       dataset: examples of a `CorpusSource`, with seeds.
-      targets: "every_item": runs of `max_history` items as in `next_item_windows`; each rating of a run
-        is a target that sees the titles up to its own and the ratings before it. "one": one random
-        rated item a user a pass is asked about, and everything before it is seen.
+      targets: "every_item": runs of `max_history` items as in `next_item_windows`; each rating of
+        a run is a target that sees the titles up to its own and the ratings before it. "one": one
+        random rated item a user a pass is asked about, and everything before it is seen.
       max_history: how many items are shown at most, the one asked about included.
 
     Returns:
-      Examples with `item_indices` [n] int32, `ratings` [n] float32, `is_target` [n] bool, and the blocks
-      of each item: `title_blocks`, `rating_blocks`, `target_blocks` [n] int32. Held-out ones also have
-      `rating` float32.
+      Examples with `item_indices` [n] int32, `ratings` [n] float32, `is_target` [n] bool, and the
+      blocks of each item: `title_blocks`, `rating_blocks`, `target_blocks` [n] int32. Held-out
+      ones also have `rating` float32.
     """
     _check_choice("rating_windows", targets, (EVERY_ITEM, ONE))
     _check_positive("rating_windows", max_history=max_history)
@@ -228,8 +229,9 @@ def one_item_windows(dataset: tf.data.Dataset, *, max_history: int = 30) -> tf.d
       max_history: how many items are shown at most.
 
     Returns:
-      Examples with `history_item_indices` [h] int32, `target_item_index` int32 and `seen_item_indices`
-      int32: in training the user's whole sequence, in held-out splits that before the target.
+      Examples with `history_item_indices` [h] int32, `target_item_index` int32 and
+      `seen_item_indices` int32: in training the user's whole sequence, in held-out splits that
+      before the target.
     """
     _check_positive("one_item_windows", max_history=max_history)
 
@@ -256,8 +258,8 @@ def history_windows(dataset: tf.data.Dataset, *, max_history: int = 50) -> tf.da
       max_history: the length of a run.
 
     Returns:
-      Examples with `history_item_indices` [h] int32. Training: one random run a user a pass; held-out
-      splits: the newest items, the held-out one last.
+      Examples with `history_item_indices` [h] int32. Training: one random run a user a pass;
+      held-out splits: the newest items, the held-out one last.
     """
     _check_positive("history_windows", max_history=max_history)
 

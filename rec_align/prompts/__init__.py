@@ -23,15 +23,18 @@ __all__ = ["FAMILIES", "FIXED_TEXTS", "Family", "Slot", "Template", "all_texts",
 
 
 def all_texts() -> list[str]:
-    """All text a task can write besides items, cut at the placeholders: for vocabulary training.
+    """All text that training can write besides items, cut at the placeholders.
+
+    For vocabulary training, so the unseen templates are left out: no token may stand for wording
+    that the model never meets.
 
     Returns:
-      Every piece of every template, seen and unseen, and `FIXED_TEXTS`; no piece is empty.
+      Every piece of every seen template, and `FIXED_TEXTS`; no piece is empty.
     """
     slots = [
         slot
         for family in FAMILIES.values()
-        for template in family.templates
+        for template in family.seen
         for slot in template.input_slots
     ]
     pieces = [text for slot in slots for text in (slot.prefix, slot.text, slot.suffix)]

@@ -1,8 +1,9 @@
 """Templates: the text around the fields of an example, and how a template falls into slots.
 
-Text only; `rec_align/pipeline/templates.py` fills the slots. A template's `inputs` is a sentence with
-placeholders, its `targets` is one placeholder. Punctuation that touches a placeholder belongs to it
-('{item}:' is written 'Heat:'), because tokens are made part by part and words must not be torn.
+Text only; `rec_align/pipeline/templates.py` fills the slots. A template's `inputs` is a sentence
+with placeholders, its `targets` is one placeholder. Punctuation that touches a placeholder belongs
+to it ('{item}:' is written 'Heat:'), because tokens are made part by part and words must not be
+torn.
 """
 
 import dataclasses

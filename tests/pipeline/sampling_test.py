@@ -1,10 +1,10 @@
 """Seeds, windows and negatives, on histories made in memory."""
 
-import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import gin
 from rec_align.pipeline import masking, negatives, seeds, windows
 
 NAN = float("nan")
@@ -107,7 +107,8 @@ def test_windows_with_a_bidirectional_history(targets, most):
 
 
 @pytest.mark.parametrize(
-    ("targets", "history_blocks", "target_blocks"), [("every_item", [1, 2], [3]), ("one", [0, 0], [1])]
+    ("targets", "history_blocks", "target_blocks"),
+    [("every_item", [1, 2], [3]), ("one", [0, 0], [1])],
 )
 def test_held_out_windows(targets, history_blocks, target_blocks):
     dataset = with_seeds(histories([5, 6, 7], held_out=[8]))
@@ -154,7 +155,9 @@ def test_rating_windows_never_ask_for_a_missing_rating():
     ratings = [[4.0, NAN, 2.0], [NAN, NAN]]
     for targets in ("every_item", "one"):
         dataset = with_seeds(histories(*rows, ratings=ratings)).repeat(30)
-        for e in windows.rating_windows(dataset, targets=targets, max_history=2).as_numpy_iterator():
+        for e in windows.rating_windows(
+            dataset, targets=targets, max_history=2
+        ).as_numpy_iterator():
             assert e["user_index"] == 0
             assert e["is_target"].any() and not np.isnan(e["ratings"][e["is_target"]]).any()
             if targets == "one":

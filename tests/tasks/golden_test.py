@@ -1,16 +1,17 @@
 """The text of one example of every task, written by hand from `small_corpus`.
 
-Where a task draws, the draw is read off the example (which negatives, which mask) and the text around
-it is written out; what is drawn is tested in tests/pipeline.
+Where a task draws, the draw is read off the example (which negatives, which mask) and the text
+around it is written out; what is drawn is tested in tests/pipeline.
 """
 
 import re
 
-import gin
 import pytest
 import seqio
 import small_corpus
 from small_corpus import title, user_index
+
+import gin
 
 LENGTHS = {"inputs": 512, "targets": 256}
 
@@ -43,7 +44,8 @@ def texts(example: dict) -> tuple[str, str]:
 def test_retrieval_test_split(small_shop):
     example = example_of("small_shop_retrieval", "test", "ann")
     assert texts(example) == (
-        "Recommend the next item. History: Red Kettle; Iron Pan; Desk Lamp; Garden Chair; Tea Table;",
+        "Recommend the next item. "
+        "History: Red Kettle; Iron Pan; Desk Lamp; Garden Chair; Tea Table;",
         "Wall Mirror",
     )
     assert example["in_catalogue"] == 1
@@ -76,7 +78,8 @@ def test_retrieval_unseen(small_shop):
     assert tuple(task.splits) == ("validation", "test")
     inputs, targets = texts(example_of(task.name, "test", "cat"))
     assert inputs == (
-        "A customer went through these in turn; say what follows: Side Table; Tea Table; Garden Chair;"
+        "A customer went through these in turn; say what follows: "
+        "Side Table; Tea Table; Garden Chair;"
     )
     assert targets == "Copper Pan"
 
@@ -205,9 +208,9 @@ def test_item_embedding(small_shop):
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_no_target_is_seen_before_it_is_asked(small_shop, family, split):
     """Nothing that a target may see holds its text; no item repeats in this corpus."""
-    vocabulary = seqio.get_mixture_or_task(f"small_shop_{family}").output_features[
-        "inputs"
-    ].vocabulary
+    vocabulary = (
+        seqio.get_mixture_or_task(f"small_shop_{family}").output_features["inputs"].vocabulary
+    )
     for example in examples(f"small_shop_{family}", split):
         start = 0
         for end in (example["targets"] == 1).nonzero()[0]:

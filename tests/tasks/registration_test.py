@@ -3,11 +3,11 @@ import pathlib
 import subprocess
 import sys
 
-import gin
 import numpy as np
 import pytest
 import seqio
 
+import gin
 import tasks
 from rec_align.pipeline.batches import train_batches
 from tasks import mixtures
@@ -24,7 +24,9 @@ def two_candidates():
 
 
 def test_import_reads_no_file_and_registers_named_corpora(tmp_path):
-    code = "import tasks, seqio; print('one_ranking' in seqio.TaskRegistry.names(), 'two_aligned' in "
+    code = (
+        "import tasks, seqio; print('one_ranking' in seqio.TaskRegistry.names(), 'two_aligned' in "
+    )
     code += "seqio.MixtureRegistry.names(), 'ml_100k_rating_unseen' in seqio.TaskRegistry.names())"
     variables = {"TFDS_DATA_DIR": str(tmp_path / "absent"), "REC_ALIGN_CORPORA": "one, two"}
     done = subprocess.run(
@@ -79,14 +81,20 @@ def test_no_rating_task_without_ratings(small_shop):
 def test_mixture_without_ratings_trains(small_shop, two_candidates):
     batch = next(
         train_batches(
-            "unrated_shop_aligned", task_feature_lengths=LENGTHS, batch_size=2, seed=0, round_steps=1
+            "unrated_shop_aligned",
+            task_feature_lengths=LENGTHS,
+            batch_size=2,
+            seed=0,
+            round_steps=1,
         )
     )
     assert batch["encoder_input_tokens"].shape == (2, 128)
-    vocabulary = seqio.MixtureRegistry.get("unrated_shop_aligned").output_features[
-        "inputs"
-    ].vocabulary
-    text = vocabulary.decode(batch["encoder_input_tokens"][batch["encoder_input_tokens"] > 1].tolist())
+    vocabulary = (
+        seqio.MixtureRegistry.get("unrated_shop_aligned").output_features["inputs"].vocabulary
+    )
+    text = vocabulary.decode(
+        batch["encoder_input_tokens"][batch["encoder_input_tokens"] > 1].tolist()
+    )
     assert "1 to 5" not in text
 
 
@@ -107,7 +115,9 @@ def test_no_leak_on_ml_100k(ml_100k_dir, monkeypatch):
             held_out.setdefault(int(e["user_index"]), set()).add(int(e["item_indices"][-1]))
     assert len(held_out) == 943
     task = seqio.TaskRegistry.get("ml_100k_retrieval")
-    dataset = task.get_dataset({"inputs": 1024, "targets": 1024}, split="train", shuffle=False, seed=1)
+    dataset = task.get_dataset(
+        {"inputs": 1024, "targets": 1024}, split="train", shuffle=False, seed=1
+    )
     num_targets = 0
     for e in dataset.as_numpy_iterator():
         answers = e["targets_pretokenized"].decode().split(" | ")
