@@ -61,8 +61,8 @@ def predict(
     within the catalogue; the rest is free text.
 
     Returns:
-      [(index, tokens)], and lists in the same order: `item_indices`, `scores` and `num_exact`, or
-      `candidate_scores`, or nothing.
+      [(index, tokens)], and lists in the same order: `item_indices`, `scores`, `num_returned` and
+      `num_exact`, or `candidate_scores`, or nothing.
     """
     features = dataset.element_spec[1]
     predictions: list[tuple[int, np.ndarray]] = []
@@ -84,18 +84,15 @@ def predict(
     elif "in_catalogue" in features:
         for indices, batch in padded_batches(dataset, batch_size, "recommend"):
             found = predictor.recommend(batch)
-            # The lists end where no further item was finished.
             best = item_tokens[np.maximum(found.item_indices[:, 0], 0)]
             keep(
                 indices,
                 best,
                 item_indices=found.item_indices,
                 scores=found.log_probs,
+                num_returned=np.isfinite(found.log_probs).sum(axis=1),
                 num_exact=found.num_exact,
             )
-        lengths = [sum(np.isfinite(row)) for row in aux["scores"]]
-        for name in ("item_indices", "scores"):
-            aux[name] = [row[:n] for row, n in zip(aux[name], lengths, strict=True)]
     else:
         for indices, batch in padded_batches(dataset, batch_size, "generate"):
             keep(indices, predictor.generate(batch))
@@ -126,7 +123,6 @@ def evaluate_baselines(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Popularity and mean ratings on the very examples that the model was scored on."""
     held_out = {example["user_index"]: example for example in read_histories(corpus, split)}
-    kept = held_out
     for name, dataset in evaluator.cached_task_datasets.items():
         if name == f"{corpus}_ranking":
             for example in dataset.as_numpy_iterator():
@@ -134,7 +130,7 @@ def evaluate_baselines(
                 user["candidates"] = example["candidate_item_indices"]
                 user["target_position"] = int(example["target_position"])
     return baseline_evaluation.evaluate(
-        list(kept.values()), read_histories(corpus, "train"), num_items, k=list_length
+        list(held_out.values()), read_histories(corpus, "train"), num_items, k=list_length
     )
 
 
@@ -148,6 +144,9 @@ def write_predictions(
             for name, values in aux.items():
                 record[name] = values[row]
             if "item_indices" in record:
+                length = record.pop("num_returned")
+                for name in ("item_indices", "scores"):
+                    record[name] = record[name][:length]
                 record["items"] = [names[i] for i in record["item_indices"]]
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
@@ -228,7 +227,7 @@ def evaluate(
         results,
         {
             "corpus": corpus,
-            "corpus_sha256": read_manifest(corpus)["sha256"],
+            "corpus_manifest": read_manifest(corpus),
             "split": split,
             "num_items": len(catalogue),
             "checkpoint_step": step,

@@ -43,6 +43,15 @@ def _aux(aux_values: Mapping[str, Any], name: str) -> Any:
     return aux_values[name]
 
 
+def _item_lists(aux_values: Mapping[str, Any]) -> Sequence:
+    lists = _aux(aux_values, "item_indices")
+    if "num_returned" not in aux_values:
+        return lists
+    lengths = aux_values["num_returned"]
+    _check_lengths(item_indices=lists, num_returned=lengths)
+    return [row[:length] for row, length in zip(lists, lengths, strict=True)]
+
+
 def retrieval_per_user(
     targets: Sequence[Mapping[str, Any]], aux_values: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
@@ -51,7 +60,7 @@ def retrieval_per_user(
     Returns:
       {"full/hr@1": [n], ..., "unseen/mrr": [n]}, float in 0-1.
     """
-    lists = _aux(aux_values, "item_indices")
+    lists = _item_lists(aux_values)
     unseen_lists = aux_values.get("unseen_item_indices", lists)
     _check_lengths(targets=targets, item_indices=lists, unseen_item_indices=unseen_lists)
     target = [int(example["item_index"]) for example in targets]
@@ -84,7 +93,9 @@ def retrieval(
       predictions: [n] str, the best item's text; only counted here.
       aux_values: "item_indices": [n] lists of item indices, best first, -1 = no item. Optional
         "unseen_item_indices": the same, decoded without the history, scored under `unseen/`.
-        Optional "num_exact": [n] int, how many first places are proven exact.
+        Optional "num_returned": [n] int, the lengths of lists that are padded to one length, as
+        SeqIO's Evaluator needs them. Optional "num_exact": [n] int, how many first places are
+        proven exact.
 
     Returns:
       For both prefixes hr@1, hr@5, hr@10, hr@20, ndcg@5, ndcg@10, ndcg@20 and mrr with bounds;
@@ -106,7 +117,7 @@ def retrieval(
     """
     _check_lengths(targets=targets, predictions=predictions)
     scores = bootstrap.summarise(retrieval_per_user(targets, aux_values))
-    items, returned = pad_lists(aux_values["item_indices"], NO_ITEM, np.int64)
+    items, returned = pad_lists(_item_lists(aux_values), NO_ITEM, np.int64)
     repeated = [
         example["item_index"] in np.asarray(example["history_item_indices"]) for example in targets
     ]

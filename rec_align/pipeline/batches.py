@@ -62,7 +62,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    round_steps: int = 1000,
+    round_steps: int = 2000,
     shard: seqio.ShardInfo | None = None,
     num_threads: int = 2,
 ) -> Iterator[Batch]:

@@ -39,6 +39,7 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             self.path,
+            item_handlers=ocp.PyTreeCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies,
                 best_fn=lambda metrics: metrics[METRIC],
@@ -52,7 +53,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         metrics = None if validation_loss is None else {METRIC: validation_loss}
-        self._manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+        self._manager.save(step, args=ocp.args.PyTreeSave(state._asdict()), metrics=metrics)
 
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest state, shaped and placed `like` the given one; None where there is none."""
@@ -77,10 +78,10 @@ class Checkpoints:
             raise ValueError(
                 f"no checkpoint of step {step} in {self.path}: there are {sorted(steps)}."
             )
-        return step, self._restore(step, {"params": like}, partial=True)["params"]
+        return step, self._restore(step, {"params": like})["params"]
 
-    def _restore(self, step: int, like: dict[str, Any], partial: bool = False) -> dict[str, Any]:
-        saved = self._manager.item_metadata(step)["params"]
+    def _restore(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
+        saved = self._manager.item_metadata(step).tree["params"]
         found, wanted = _shapes(saved), _shapes(like["params"])
         if found != wanted:
             rows = [
@@ -95,14 +96,10 @@ class Checkpoints:
                 "Use the model gin file and vocabulary it was trained with."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = (
-            ocp.args.PyTreeRestore(
-                abstract,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-                partial_restore=True,
-            )
-            if partial
-            else ocp.args.StandardRestore(abstract)
+        args = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,  # parameters alone are asked for at inference
         )
         return self._manager.restore(step, args=args)
 

@@ -202,3 +202,12 @@ def test_arguments_have_the_names_that_seqio_asks_for(function, arguments):
 def test_wrong_arguments_are_named(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+def test_padding_of_a_list_is_no_output():
+    """SeqIO's Evaluator wants lists of one length; `num_returned` says where each ends."""
+    targets = [{"item_index": 5, "history_item_indices": np.array([], int)}] * 2
+    lists = {"item_indices": [[5, 3, -1, -1], [-1, 5, 7, 9]]}
+    padded = seqio_metrics.retrieval(targets, ["", ""], lists | {"num_returned": [2, 4]})
+    assert padded["invalid_share"] == 1 / 6 and padded["list_length"] == 3
+    assert seqio_metrics.retrieval(targets, ["", ""], lists)["invalid_share"] == 3 / 8

@@ -1,0 +1,109 @@
+"""Prediction with a real network: against brute force over the catalogue."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.t5 import T5Config, Transformer
+from rec_align.training.prediction import Predictor
+from rec_align.training.state import init_params
+
+CONFIG = T5Config(
+    vocab_size=128,
+    emb_dim=16,
+    num_heads=2,
+    head_dim=8,
+    num_encoder_layers=1,
+    num_decoder_layers=2,
+    mlp_dim=16,
+    item_age_bias=True,
+)
+NETWORK = Transformer(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    rows = {tuple(rng.integers(2, 9, rng.integers(1, 5))) for _ in range(60)}
+    tokens = np.zeros((len(rows), 5), np.int32)
+    for index, row in enumerate(sorted(rows)):
+        tokens[index, : len(row) + 1] = [*row, 1]
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def params():
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda p: jnp.asarray(p + 0.3 * rng.standard_normal(p.shape), jnp.float32),
+        init_params(NETWORK, 0),
+    )
+
+
+@pytest.fixture(scope="module")
+def users() -> dict[str, np.ndarray]:
+    return {
+        "encoder_input_tokens": np.array([[30, 31, 32, 33], [40, 41, 0, 0]], np.int32),
+        "encoder_blocks": np.array([[0, 1, 1, 2], [0, 1, 0, 0]], np.int32),
+        "decoder_blocks": np.array([[3, 3], [2, 0]], np.int32),
+    }
+
+
+def brute_force(params, users, items) -> np.ndarray:
+    """[users, items] log-probabilities, one teacher-forced item at a time."""
+    scores = np.zeros((2, len(items)))
+    for user in range(2):
+        length = int((users["encoder_input_tokens"][user] > 0).sum())
+        for index, row in enumerate(items):
+            targets = row[: int((row > 0).sum())]
+            logits = NETWORK.apply(
+                {"params": params},
+                users["encoder_input_tokens"][None, user, :length],
+                np.concatenate([[0], targets[:-1]])[None],
+                encoder_blocks=users["encoder_blocks"][None, user, :length],
+                decoder_blocks=np.full((1, len(targets)), users["decoder_blocks"][user, 0]),
+            )
+            log_probs = jax.nn.log_softmax(logits[0])
+            scores[user, index] = log_probs[np.arange(len(targets)), targets].sum()
+    return scores
+
+
+def test_recommend_equals_brute_force(catalogue, params, users):
+    scores = brute_force(params, users, catalogue)
+    predictor = Predictor(
+        NETWORK, params, CatalogueTrie.build(catalogue), beam_size=len(catalogue), num_results=20
+    )
+    found = predictor.recommend(users)
+    expected = np.argsort(-scores, axis=1)[:, :20]
+    np.testing.assert_array_equal(found.item_indices, expected)
+    np.testing.assert_allclose(
+        found.log_probs, np.take_along_axis(scores, expected, axis=1), atol=1e-4
+    )
+    assert found.num_exact.tolist() == [20, 20]
+
+
+def test_rank_equals_brute_force(catalogue, params, users):
+    candidates = np.array([[3, 0, 7], [5, 9, 2]])
+    scores = brute_force(params, users, catalogue)
+    predictor = Predictor(NETWORK, params, CatalogueTrie.build(catalogue))
+    found = predictor.rank(users | {"candidate_tokens": catalogue[candidates]})
+    np.testing.assert_allclose(found, np.take_along_axis(scores, candidates, axis=1), atol=1e-4)
+
+
+def test_generate_takes_the_most_probable_token(catalogue, params, users):
+    predictor = Predictor(NETWORK, params, CatalogueTrie.build(catalogue), max_text_tokens=4)
+    found = predictor.generate(users)
+    inputs = np.concatenate([np.zeros((2, 1), int), found[:, :-1]], axis=1)
+    logits = NETWORK.apply(
+        {"params": params},
+        users["encoder_input_tokens"],
+        inputs,
+        encoder_blocks=users["encoder_blocks"],
+        decoder_blocks=np.repeat(users["decoder_blocks"][:, :1], 4, axis=1),
+    )
+    for row, expected in zip(found, np.asarray(logits.argmax(-1)), strict=True):
+        ended = np.cumsum(row == 1) - (row == 1) > 0
+        np.testing.assert_array_equal(row[~ended], expected[~ended])
+        assert (row[ended] == 0).all()
