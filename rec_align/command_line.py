@@ -7,8 +7,9 @@ import argparse
 import importlib
 import pathlib
 
-import gin
+import absl.logging
 
+import gin
 import rec_align
 
 
@@ -42,6 +43,7 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
 
     import tasks
 
+    absl.logging.set_verbosity(absl.logging.ERROR)  # SeqIO warns of lengths on every evaluation
     tasks.register_built_corpora()
     for module in args.modules:
         importlib.import_module(module)

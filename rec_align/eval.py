@@ -47,7 +47,9 @@ def padded_batches(dataset: tf.data.Dataset, batch_size: int, desc: str):
         for indices, batch in dataset.batch(batch_size).as_numpy_iterator():
             missing = batch_size - len(indices)
             if missing:
-                batch = {k: np.concatenate([v, v[-1:].repeat(missing, 0)]) for k, v in batch.items()}
+                batch = {
+                    k: np.concatenate([v, v[-1:].repeat(missing, 0)]) for k, v in batch.items()
+                }
             yield indices, batch
             bar.update(len(indices))
 

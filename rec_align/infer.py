@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Mapping
 
-import numpy as np
 import seqio
 import tensorflow as tf
 from etils import epath
@@ -35,7 +34,6 @@ def infer(
     batch_size: int = 64,
     beam_size: int = 20,
     num_items: int = 10,
-    show_users: int = 0,
 ) -> int:
     """Writes recommendations for every user of a split.
 
@@ -52,7 +50,6 @@ def infer(
       batch_size: users at once.
       beam_size: prefixes kept alive a user.
       num_items: recommendations a user.
-      show_users: print so many users' recommendations, evenly spread over the split.
 
     Returns:
       The exit code, 0.
@@ -84,19 +81,15 @@ def infer(
     path = epath.Path(output_path or epath.Path(model_dir) / f"recommendations_{split}.jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = examples.as_numpy_iterator()
-    records = []
+    num_users = 0
     with path.open("w") as file:
         for indices, batch in padded_batches(model_inputs, batch_size, "recommend"):
             found = predictor.recommend(batch)
-            for items, scores, _ in zip(
-                found.item_indices, found.log_probs, indices, strict=False
-            ):
+            for items, scores, _ in zip(found.item_indices, found.log_probs, indices, strict=False):
                 record = _record(next(shown), items, scores, titles, num_items)
-                records.append(record)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    for place in np.linspace(0, len(records) - 1, min(show_users, len(records))).astype(int):
-        _print_user(records[place])
-    print(f"{len(records):,} users' recommendations are in {os.fspath(path)}")
+                num_users += 1
+    print(f"{num_users:,} users' recommendations are in {os.fspath(path)}")
     return 0
 
 
@@ -114,15 +107,6 @@ def _record(example, items, scores, titles, num_items: int) -> dict:
         "log_probs": [score for _, score in fresh],
         "held_out": titles[int(example["target_item_index"])],
     }
-
-
-def _print_user(record: dict) -> None:
-    print(f"\nuser {record['user_index']}, last of the history: {'; '.join(record['history'][-5:])}")
-    held_out = record["held_out"]
-    for rank, title in enumerate(record["recommended"], 1):
-        print(f"  {rank:2}. {title}{'   <- the held-out item' if title == held_out else ''}")
-    if held_out not in record["recommended"]:
-        print(f"   held out, and not among them: {held_out}")
 
 
 def main(argv: list[str] | None = None) -> int:

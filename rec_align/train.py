@@ -6,7 +6,6 @@ python -m rec_align.train --gin_file=gin/models/tiny.gin --gin_file=gin/runs/tra
 Run again with the same arguments, it goes on from the newest checkpoint.
 """
 
-import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
@@ -138,21 +137,16 @@ def train(
     )
     summaries.close()
     step = int(outcome.state.step)
-    _print_padding(itertools.islice(batches_from(0), 4))
+    if outcome.metrics:
+        inputs = outcome.metrics["padding_share_inputs"]
+        targets = outcome.metrics["padding_share_targets"]
+        print(f"padding: {inputs:.1%} of the input tokens, {targets:.1%} of the target tokens")
     if outcome.stopped_by:
         print(f"{outcome.stopped_by}: saved step {step} of {train_steps} in {model_dir}.")
         print("Run the same command again to go on from there.")
         return 130
     print(f"trained {step} steps; checkpoints and metrics.jsonl are in {model_dir}")
     return 0
-
-
-def _print_padding(batches: Iterator[Batch]) -> None:
-    from rec_align.pipeline.batches import padding_share
-
-    shares = [padding_share(batch) for batch in batches]
-    inputs, targets = (sum(column) / len(shares) for column in zip(*shares, strict=True))
-    print(f"padding: {inputs:.1%} of the input tokens, {targets:.1%} of the target tokens")
 
 
 def main(argv: list[str] | None = None) -> int:

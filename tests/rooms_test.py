@@ -69,7 +69,9 @@ def test_the_gin_folder_is_no_package():
     assert not (ROOT / "gin" / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("code", ["import rec_align", "import rec_align.cli.main as m; m.build_parser()"])
+@pytest.mark.parametrize(
+    "code", ["import rec_align", "import rec_align.cli.main as m; m.build_parser()"]
+)
 def test_importing_loads_nothing_heavy(code):
     heavy = "{'jax', 'tensorflow', 'seqio', 'pandas', 'numpy'}"
     script = f"import sys; {code}; print(sorted({heavy} & set(sys.modules)))"

@@ -14,6 +14,7 @@ import rec_align
 COMMANDS = {
     "data": "build a corpus from raw logs, or list the corpora",
     "show": "print a task's examples as the model sees them",
+    "report": "print a run's scores and some users' recommendations",
 }
 
 

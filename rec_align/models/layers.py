@@ -203,9 +203,7 @@ class Attention(nn.Module):
         Returns:
           [batch..., query, emb_dim].
         """
-        logits = jnp.einsum(
-            "...qhd,...khd->...hqk", query, key, preferred_element_type=jnp.float32
-        )
+        logits = jnp.einsum("...qhd,...khd->...hqk", query, key, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(logits + bias, axis=-1).astype(self.dtype)
         weights = self.dropout(weights, deterministic=deterministic)
         x = jnp.einsum("...hqk,...khd->...qhd", weights, value)

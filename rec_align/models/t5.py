@@ -253,9 +253,7 @@ class Transformer(nn.Module):
 
     def setup(self) -> None:
         cfg = self.config
-        self.token_embedder = Embed(
-            cfg.vocab_size, cfg.emb_dim, cfg.dtype, cfg.embedding_init_std
-        )
+        self.token_embedder = Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype, cfg.embedding_init_std)
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
 

@@ -42,10 +42,17 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How training ended: the state, and the signal that stopped it early, if any."""
+    """How training ended.
+
+    Attributes:
+      state: the last one; it is saved.
+      stopped_by: the signal that ended it early, or None.
+      metrics: the last line of training metrics; empty where no step was left to train.
+    """
 
     state: TrainState
     stopped_by: str | None
+    metrics: dict[str, float]
 
 
 def train(
@@ -106,6 +113,7 @@ def train(
     step = int(state.step)
     source = prefetch(batches_from(step))
     tally = Tally()
+    metrics: dict[str, float] = {}
     with StopRequest() as stop, progress_bar(schedule.total_steps, step) as bar:
         while step < schedule.total_steps and not stop.requested:
             batch = next(source)
@@ -131,7 +139,7 @@ def train(
         checkpoints.save(state, None)
     checkpoints.wait()
     checkpoints.close()
-    return Outcome(state, stop.requested)
+    return Outcome(state, stop.requested, metrics)
 
 
 class Tally:

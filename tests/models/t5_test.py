@@ -1,11 +1,11 @@
 """The network: sizes, who sees whom, and decoding step by step."""
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gin
 from rec_align.models.t5 import T5Config, Transformer, empty_cache
 from rec_align.training.state import init_params
 
@@ -126,9 +126,7 @@ def test_a_target_sees_only_earlier_blocks(network, params):
 def test_without_blocks_the_encoder_is_bidirectional(network, params):
     features = {"encoder_input_tokens": [[5, 6, 7, 8]], "decoder_input_tokens": [[0, 9]]}
     plain = apply(network, params, **features)
-    zeros = apply(
-        network, params, **features, encoder_blocks=[[0] * 4], decoder_blocks=[[1] * 2]
-    )
+    zeros = apply(network, params, **features, encoder_blocks=[[0] * 4], decoder_blocks=[[1] * 2])
     np.testing.assert_array_equal(plain, zeros)
     encode = {"method": "encode"}
     tokens = jnp.array([[5, 6, 7, 8]])
@@ -187,8 +185,7 @@ def test_vocab_size_from_the_vocabulary():
 
 def test_parameter_names_are_t5x(params):
     names = {
-        "/".join(key.key for key in path)
-        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+        "/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params)
     }
     assert {
         "token_embedder/embedding",

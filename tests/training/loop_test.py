@@ -126,7 +126,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path):
     run(tmp_path, 2)
     other = Transformer(T5Config(**{**vars(NETWORK.config), "mlp_dim": 24}))
     abstract = jax.eval_shape(lambda: init_params(other, 0))
-    with pytest.raises(ValueError, match=r"mlp/wi_0/kernel: checkpoint \(16, 16\), network \(16, 24"):
+    with pytest.raises(
+        ValueError, match=r"mlp/wi_0/kernel: checkpoint \(16, 16\), network \(16, 24"
+    ):
         Checkpoints(tmp_path).restore_params(abstract)
     with pytest.raises(ValueError, match="no checkpoint in"):
         Checkpoints(tmp_path / "empty").restore_params(abstract)

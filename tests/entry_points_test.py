@@ -1,0 +1,146 @@
+"""The entry points: every gin file, the quickstart's way with few steps, the README's task."""
+
+import json
+import pathlib
+import re
+import sys
+
+import pytest
+import seqio
+
+import gin
+from rec_align import command_line, infer, train
+from rec_align import eval as eval_script
+from rec_align.cli.main import main as rec_align_cli
+from rec_align.models.t5 import Transformer
+
+ROOT = pathlib.Path(__file__).parents[1]
+MODELS = sorted(path.stem for path in (ROOT / "gin/models").glob("*.gin"))
+RUNS = {
+    "train": ("MIXTURE_OR_TASK_NAME='x'", "MODEL_DIR='x'"),
+    "finetune": (
+        "MIXTURE_OR_TASK_NAME='x'",
+        "MODEL_DIR='x'",
+        "VOCABULARY='x'",
+        "INITIAL_CHECKPOINT_PATH='x'",
+    ),
+    "eval": ("MIXTURE_OR_TASK_NAME='x'", "MODEL_DIR='x'"),
+    "infer": ("MIXTURE_OR_TASK_NAME='x'", "MODEL_DIR='x'"),
+}
+SCRIPTS = {
+    "train": train.train,
+    "finetune": train.train,
+    "eval": eval_script.evaluate,
+    "infer": infer.infer,
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_gin():
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture
+def data_dir(ml_100k_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(ml_100k_dir))
+    return ml_100k_dir
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_run_parses_and_builds(model, run):
+    bindings = [f"--gin.{binding}" for binding in RUNS[run]]
+    files = [f"--gin_file=gin/models/{model}.gin", f"--gin_file=gin/runs/{run}.gin"]
+    command_line.parse(None, files + bindings)
+    assert isinstance(gin.query_parameter("%MODEL").scoped_configurable_fn(), Transformer)
+    # Every macro is used: what the file defines, the script's parameters or another file take.
+    name = SCRIPTS[run].__name__
+    bound = gin.query_parameter(f"{name}.model")
+    assert bound.selector.endswith("macro") or "MODEL" in str(bound)
+
+
+def test_every_run_file_is_tested():
+    files = {path.stem for path in (ROOT / "gin/runs").glob("*.gin")}
+    assert files == set(RUNS) | {"bidirectional"}  # the latter is included by finetune
+
+
+def test_what_is_missing_is_named(data_dir, tmp_path, capsys):
+    assert train.main(["--gin_file=gin/models/huge.gin"]) == 1
+    assert "huge.gin" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train.main(["--model=tiny"])
+    assert "--gin.NAME=VALUE" in capsys.readouterr().err
+    files = ["--gin_file=gin/models/tiny.gin", "--gin_file=gin/runs/train.gin"]
+    gin.clear_config()
+    assert (
+        train.main([*files, "--gin.MODEL_DIR='x'", "--gin.MIXTURE_OR_TASK_NAME='no_such_task'"])
+        == 1
+    )
+    assert "no_such_task" in capsys.readouterr().err
+    gin.clear_config()
+    files[1] = "--gin_file=gin/runs/infer.gin"
+    arguments = [f"--gin.MODEL_DIR='{tmp_path}'", "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'"]
+    assert infer.main([*files, *arguments]) == 1
+    assert "no checkpoint in" in capsys.readouterr().err
+
+
+def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
+    model = ["--gin_file=gin/models/tiny.gin", f"--gin.MODEL_DIR='{tmp_path}'"]
+    training = [
+        *model,
+        "--gin_file=gin/runs/train.gin",
+        "--gin.MIXTURE_OR_TASK_NAME='ml_100k_aligned'",
+        "--gin.TRAIN_STEPS=3",
+    ]
+    assert train.main(training) == 0
+    out = capsys.readouterr().out
+    assert "trained 3 steps" in out and "padding:" in out
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 3 and rows[-1]["validation_loss"] > 0
+    assert list((tmp_path / "tensorboard").iterdir())
+
+    gin.clear_config()
+    files = [*model, "--gin_file=gin/runs/infer.gin"]
+    assert infer.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'"]) == 0
+    lines = (tmp_path / "recommendations_test.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 943
+    for record in records:
+        assert len(set(record["recommended"])) == len(record["recommended"])
+        assert not set(record["recommended"]) & set(record["history"])
+
+    gin.clear_config()
+    files = [*model, "--gin_file=gin/runs/eval.gin"]
+    assert eval_script.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_recommendation'"]) == 0
+    saved = json.loads((tmp_path / "eval_test" / "metrics.json").read_text())
+    assert saved["context"]["num_items"] == 1349 and saved["context"]["checkpoint_step"] == 3
+    ours = saved["results"]["rec_align"]
+    assert set(ours) == {"retrieval", "ranking", "rating"}
+    assert ours["retrieval"]["n"] == ours["ranking"]["n"] == ours["rating"]["n"] == 943
+    assert ours["retrieval"]["invalid_share"] == 0
+    assert ours["ranking"]["num_candidates"] == 20
+    popularity = saved["results"]["popularity"]
+    assert popularity["retrieval"]["full/hr@10"] == pytest.approx(47 / 943)
+    assert popularity["ranking"]["n"] == 943
+    assert saved["results"]["global_mean"]["rating"]["n"] == 943
+
+    capsys.readouterr()
+    assert rec_align_cli(["report", str(tmp_path), "--users", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("chose last:") == 2 and "popularity" in out and "metrics.json" in out
+
+
+def test_the_task_of_the_readme(data_dir, tmp_path, monkeypatch, capsys):
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    (tmp_path / "my_tasks.py").write_text(block)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arguments = ["show", "ml_100k_film_night", "--import", "my_tasks", "--num", "1"]
+    try:
+        assert rec_align_cli(arguments) == 0
+    finally:
+        seqio.TaskRegistry.remove("ml_100k_film_night")
+        sys.modules.pop("my_tasks", None)
+    assert "then tonight's:" in capsys.readouterr().out
