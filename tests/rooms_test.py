@@ -85,10 +85,13 @@ def test_importing_tasks_reads_no_data():
     script = (
         "import sys\n"
         "import tasks\n"  # heavy libraries read their own files while they are imported
-        "for name in [n for n in sys.modules if n.split('.')[0] == 'tasks']: del sys.modules[name]\n"
+        "ours = [name for name in sys.modules if name.split('.')[0] == 'tasks']\n"
+        "for name in ours: del sys.modules[name]\n"
         "import seqio; seqio.TaskRegistry.reset(); seqio.MixtureRegistry.reset()\n"
         "opened = []\n"
-        "sys.addaudithook(lambda event, args: opened.append(args[0]) if event == 'open' else None)\n"
+        "def note(event, args):\n"
+        "    if event == 'open': opened.append(args[0])\n"
+        "sys.addaudithook(note)\n"
         "import tasks\n"
         "print([str(f) for f in opened if not str(f).endswith(('.py', '.pyc'))])\n"
     )

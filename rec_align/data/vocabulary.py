@@ -2,9 +2,9 @@
 
 Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) whose pieces may span the words of a
 title: what people meet most becomes the fewest tokens, so a popular title is one token and a rare
-one is spelled. (A unigram model makes no piece of a text that stands in one title only.) Pad is 0, end of sequence 1, unknown 2, as in
-T5; the 100 sentinels are not in the file: `seqio.SentencePieceVocabulary(path, extra_ids=100)`
-appends them.
+one is spelled. (A unigram model makes no piece of a text that stands in one title only.) Pad is 0,
+end of sequence 1, unknown 2, as in T5; the 100 sentinels are not in the file:
+`seqio.SentencePieceVocabulary(path, extra_ids=100)` appends them.
 """
 
 import io

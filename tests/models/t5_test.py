@@ -104,7 +104,7 @@ def test_a_target_sees_only_earlier_blocks(network, params):
         network,
         params,
         encoder_input_tokens=[tokens],
-        decoder_input_tokens=[sum(targets, [])],
+        decoder_input_tokens=[[token for target in targets for token in target]],
         encoder_blocks=[blocks],
         decoder_blocks=[[1, 1, 2, 2, 2, 3, 3]],
     )[0]
