@@ -1,8 +1,11 @@
 """The entry points: every gin file, the quickstart's way with few steps, the README's task."""
 
 import json
+import os
 import pathlib
 import re
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -130,6 +133,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     assert rec_align_cli(["report", str(tmp_path), "--users", "2"]) == 0
     out = capsys.readouterr().out
     assert out.count("chose last:") == 2 and "popularity" in out and "metrics.json" in out
+    assert "retrieval outputs that are no item: 0.0%" in out
 
 
 def test_the_task_of_the_readme(data_dir, tmp_path, monkeypatch, capsys):
@@ -144,3 +148,35 @@ def test_the_task_of_the_readme(data_dir, tmp_path, monkeypatch, capsys):
         seqio.TaskRegistry.remove("ml_100k_film_night")
         sys.modules.pop("my_tasks", None)
     assert "then tonight's:" in capsys.readouterr().out
+
+
+def test_a_wheel_brings_its_gin_files(tmp_path):
+    """Installed outside the checkout, the README's gin paths are found."""
+    site = tmp_path / "site"
+    # A copy, because building leaves files beside the sources.
+    names = ["rec_align", "tasks", "gin", "setup.py", "pyproject.toml", "README.md"]
+    for name in names:
+        source, target = ROOT / name, tmp_path / "source" / name
+        target.parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, target)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", site, tmp_path / "source"], check=True, cwd=tmp_path)
+    script = (
+        "import gin, rec_align\n"
+        "from rec_align import command_line\n"
+        f"assert rec_align.__file__.startswith({str(site)!r}), rec_align.__file__\n"
+        "command_line.parse(None, ['--gin_file=gin/models/tiny.gin',"
+        " '--gin_file=gin/runs/eval.gin'])\n"
+        "print(gin.query_parameter('%SPLIT'))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "test"

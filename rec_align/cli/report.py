@@ -31,12 +31,29 @@ def run(args: argparse.Namespace) -> int:
     print()
     saved = json.loads(scores.read_text())
     context = saved["context"]
-    table.print_tables(saved["results"], ours="rec_align", num_items=context["num_items"])
+    ours = saved["results"]["rec_align"]
+    first = {name: ours[name] for name in ("retrieval", "ranking", "rating") if name in ours}
+    others = {name: tasks for name, tasks in saved["results"].items() if name != "rec_align"}
+    results = {"rec_align": first | ours} | others
+    table.print_tables(results, ours="rec_align", num_items=context["num_items"])
+    _print_checks(ours)
     print(f"\ncheckpoint      {folder / 'checkpoints'}/{context['checkpoint_step']}")
     print(f"metrics         {scores}")
     print(f"predictions     {scores.parent}/predictions_*.jsonl")
     print(f"recommendations {users}")
     return 0
+
+
+def _print_checks(tasks: dict) -> None:
+    """What the decoder promises: every output an item, the top of the list proven."""
+    retrieval, rating = tasks.get("retrieval", {}), tasks.get("rating", {})
+    if "invalid_share" in retrieval:
+        print(f"\nretrieval outputs that are no item: {retrieval['invalid_share']:.1%}")
+    if "proven_top10_share" in retrieval:
+        proven = retrieval["proven_top10_share"]
+        print(f"users whose top 10 is proven to be the model's own: {proven:.1%}")
+    if "num_invalid" in rating:
+        print(f"rating outputs that are no number: {rating['num_invalid']} of {rating['n']}")
 
 
 def _existing(path, writer: str):
