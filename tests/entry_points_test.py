@@ -167,7 +167,8 @@ def test_a_wheel_brings_its_gin_files(tmp_path):
         "from rec_align import command_line\n"
         f"assert rec_align.__file__.startswith({str(site)!r}), rec_align.__file__\n"
         "command_line.parse(None, ['--gin_file=gin/models/tiny.gin',"
-        " '--gin_file=gin/runs/eval.gin'])\n"
+        " '--gin_file=gin/runs/eval.gin', \"--gin.MODEL_DIR='x'\","
+        " \"--gin.MIXTURE_OR_TASK_NAME='x'\"])\n"
         "print(gin.query_parameter('%SPLIT'))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}
