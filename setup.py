@@ -46,6 +46,5 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn"],
-        "t5x": ["t5x @ git+https://github.com/google-research/t5x"],
     },
 )

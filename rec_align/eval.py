@@ -3,12 +3,13 @@
 python -m rec_align.eval --gin_file=gin/models/tiny.gin --gin_file=gin/runs/eval.gin \\
   --gin.MIXTURE_OR_TASK_NAME="'ml_100k_recommendation'" --gin.MODEL_DIR="'runs/first'"
 
-Writes EVAL_OUTPUT_DIR/metrics.json, and predictions_TASK.jsonl for each task.
+Writes EVAL_OUTPUT_DIR/metrics.json, the same as tables in metrics.md, and predictions_TASK.jsonl
+for each task.
 """
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,12 +138,20 @@ def evaluate_baselines(
 
 
 def write_predictions(
-    path: epath.Path, texts: Sequence[str], aux: Mapping[str, Sequence[Any]], names: Sequence[str]
+    path: epath.Path,
+    examples: Iterable[Mapping[str, np.ndarray]],
+    texts: Sequence[str],
+    aux: Mapping[str, Sequence[Any]],
+    names: Sequence[str],
 ) -> None:
-    """One JSON line an example: the predicted text, and items by title with their log-probs."""
+    """One JSON line an example: user, target, predicted text, items by title with log-probs."""
     with path.open("w") as file:
-        for row, text in enumerate(texts):
-            record: dict[str, Any] = {"prediction": text}
+        for row, (example, text) in enumerate(zip(examples, texts, strict=True)):
+            record: dict[str, Any] = {
+                "user_index": int(example["user_index"]),
+                "target": example["targets_pretokenized"].decode(),
+                "prediction": text,
+            }
             for name, values in aux.items():
                 record[name] = values[row]
             if "item_indices" in record:
@@ -194,6 +203,7 @@ def evaluate(
         checkpoint=checkpoint,
         beam_size=beam_size,
         num_results=num_results,
+        max_text_tokens=task_feature_lengths["targets"],
     )
     item_tokens = runs.item_tokens(vocabulary)
     evaluator = seqio.Evaluator(
@@ -202,6 +212,9 @@ def evaluate(
         eval_split=split,
         sequence_length=dict(task_feature_lengths),
     )
+    if not evaluator.eval_tasks:
+        splits = {task.name: sorted(task.splits) for task in runs.subtasks(mixture_or_task_name)}
+        raise ValueError(f"SPLIT: no task with metrics has the split {split!r}; there are {splits}")
 
     def predict_with_aux(dataset: tf.data.Dataset) -> Outputs:
         return predict(predictor, item_tokens, dataset, batch_size)
@@ -223,7 +236,8 @@ def evaluate(
             predicted, aux = found if isinstance(found, tuple) else (found, {})
             texts = [vocabulary.decode(np.asarray(tokens).tolist()) for tokens in predicted]
             path = output / f"predictions_{name.removeprefix(f'{corpus}_')}.jsonl"
-            write_predictions(path, texts, aux, catalogue.texts)
+            examples = evaluator.cached_task_datasets[name].as_numpy_iterator()
+            write_predictions(path, examples, texts, aux, catalogue.texts)
     table.write_metrics_json(
         output / "metrics.json",
         results,
@@ -238,20 +252,15 @@ def evaluate(
             "rec_align": rec_align.__version__,
         },
     )
+    markdown = table.render_markdown(results, ours="rec_align", num_items=len(catalogue))
+    (output / "metrics.md").write_text(markdown)
     table.print_tables(results, ours="rec_align", num_items=len(catalogue))
-    print(f"\ncheckpoint step {step} of {model_dir}; metrics.json and predictions are in {output}")
+    print(f"\ncheckpoint step {step} of {model_dir}; results are in {output}")
     return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    import gin
-
-    try:
-        command_line.parse(__doc__, argv)
-        return gin.get_configurable(evaluate)()
-    except ValueError as error:
-        print(f"rec_align.eval: {error}", file=sys.stderr)
-        return 1
+    return command_line.run(__doc__, argv, evaluate)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def infer(
 ) -> int:
     """Writes recommendations for every user of a split.
 
-    Items of the user's history are left out; `num_items` others are sought.
+    Items of the user's history are left out. A user whose best items are nearly all history gets
+    fewer than `num_items`.
 
     Args:
       model: the network that was trained.
@@ -66,7 +67,7 @@ def infer(
         model_dir,
         checkpoint=checkpoint,
         beam_size=beam_size,
-        num_results=beam_size + num_items,
+        num_results=beam_size + 4 * num_items,
     )
     task = seqio.get_mixture_or_task(mixture_or_task_name)
     examples = task.get_dataset(dict(task_feature_lengths), split, shuffle=False, num_epochs=1)
@@ -110,14 +111,7 @@ def _record(example, items, scores, titles, num_items: int) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    import gin
-
-    try:
-        command_line.parse(__doc__, argv)
-        return gin.get_configurable(infer)()
-    except ValueError as error:
-        print(f"rec_align.infer: {error}", file=sys.stderr)
-        return 1
+    return command_line.run(__doc__, argv, infer)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ def load_predictor(
     checkpoint: int | str = "best",
     beam_size: int = 20,
     num_results: int = 50,
+    max_text_tokens: int = 16,
 ) -> tuple[int, Predictor]:
     """The step of the checkpoint, and a predictor with its parameters.
 
@@ -72,9 +73,18 @@ def load_predictor(
       checkpoint: "best" by validation loss, "latest", or a step.
       beam_size: see `Predictor`.
       num_results: likewise.
+      max_text_tokens: likewise.
     """
-    checkpoints = Checkpoints(model_dir)
+    checkpoints = Checkpoints(model_dir, create=False)
     step, params = checkpoints.restore_params(abstract_params(network), checkpoint)
     checkpoints.close()
     trie = CatalogueTrie.build(item_tokens(vocabulary))
-    return step, Predictor(network, params, trie, beam_size=beam_size, num_results=num_results)
+    predictor = Predictor(
+        network,
+        params,
+        trie,
+        beam_size=beam_size,
+        num_results=num_results,
+        max_text_tokens=max_text_tokens,
+    )
+    return step, predictor

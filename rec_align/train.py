@@ -9,7 +9,9 @@ Run again with the same arguments, it goes on from the newest checkpoint.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
+import gin
 import jax
+import numpy as np
 import optax
 import seqio
 import tensorflow as tf
@@ -22,13 +24,13 @@ from rec_align.pipeline.features import RecFeatureConverter
 from rec_align.training import loop
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.progress import JsonlWriter
-from rec_align.training.state import Batch
+from rec_align.training.state import Batch, init_params
 
 
 def validation_batches(
     task_name: str, task_feature_lengths: Mapping[str, int], batch_size: int
 ) -> list[Batch]:
-    """The validation split of a task, packed; the last rows are left out to keep one shape."""
+    """The validation split of a task, packed; empty rows fill the last batch to the one shape."""
     dataset = seqio.get_dataset(
         task_name,
         task_feature_lengths,
@@ -38,13 +40,19 @@ def validation_batches(
         num_epochs=1,
         verbose=False,
     )
-    batches = list(dataset.batch(batch_size, drop_remainder=True).as_numpy_iterator())
-    if not batches:
-        raise ValueError(
-            f"{task_name} has too few validation examples for one batch of {batch_size} rows: "
-            "take a smaller BATCH_SIZE."
-        )
-    return batches
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, ((0, batch_size - len(array)), (0, 0)))
+
+    batches = dataset.batch(batch_size).as_numpy_iterator()
+    return [{name: filled(array) for name, array in batch.items()} for batch in batches]
+
+
+def choose_validation_task(mixture_or_task_name: str) -> str | None:
+    """Retrieval where it is trained, else the first task that has a validation split."""
+    tasks = [task for task in runs.subtasks(mixture_or_task_name) if "validation" in task.splits]
+    names = [task.name for task in tasks]
+    return next((name for name in names if name.endswith("_retrieval")), next(iter(names), None))
 
 
 def train(
@@ -77,7 +85,8 @@ def train(
       batch_size: packed rows a step, over all hosts.
       optimizer: makes an optax transformation of a learning-rate schedule.
       learning_rate: makes the schedule, given `total_steps`.
-      validation_task: whose validation loss chooses the best checkpoint; None: the mixture's first.
+      validation_task: whose validation loss chooses the best checkpoint; None: retrieval's, or
+        the first task's that has a validation split.
       initial_checkpoint_path: the MODEL_DIR of another run to start from, at its best checkpoint.
       seed: fixes fresh parameters, dropout and every sample.
       log_every: steps between two lines of metrics.
@@ -92,13 +101,23 @@ def train(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     network = runs.for_vocabulary(model, vocabulary)
-    validation_task = validation_task or runs.subtasks(mixture_or_task_name)[0].name
-    validation = validation_batches(validation_task, task_feature_lengths, batch_size)
-    initial_params = None
-    if initial_checkpoint_path:
-        _, initial_params = Checkpoints(initial_checkpoint_path).restore_params(
-            runs.abstract_params(network)
-        )
+    validation_task = validation_task or choose_validation_task(mixture_or_task_name)
+    validation = (
+        validation_batches(validation_task, task_feature_lengths, batch_size)
+        if validation_task
+        else []
+    )
+
+    def initial_params():
+        if not initial_checkpoint_path:
+            return init_params(network, seed)
+        checkpoints = Checkpoints(initial_checkpoint_path, create=False)
+        _, params = checkpoints.restore_params(runs.abstract_params(network))
+        checkpoints.close()
+        return params
+
+    epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
+    (epath.Path(model_dir) / "config.gin").write_text(gin.operative_config_str())
 
     def batches_from(step: int) -> Iterator[Batch]:
         return train_batches(
@@ -123,7 +142,7 @@ def train(
         network,
         optimizer(learning_rate(total_steps=train_steps)),
         batches_from,
-        lambda: validation,
+        validation,
         model_dir,
         loop.Schedule(
             total_steps=train_steps, log_every=log_every, checkpoint_every=checkpoint_every
@@ -150,14 +169,7 @@ def train(
 
 
 def main(argv: list[str] | None = None) -> int:
-    import gin
-
-    try:
-        command_line.parse(__doc__, argv)
-        return gin.get_configurable(train)()
-    except ValueError as error:
-        print(f"rec_align.train: {error}", file=sys.stderr)
-        return 1
+    return command_line.run(__doc__, argv, train)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ import shutil
 import subprocess
 import sys
 
+import gin
+import jax
+import numpy as np
 import pytest
 import seqio
 
-import gin
-from rec_align import command_line, infer, train
+from rec_align import command_line, infer, runs, train
 from rec_align import eval as eval_script
 from rec_align.cli.main import main as rec_align_cli
 from rec_align.models.t5 import Transformer
+from rec_align.training.checkpoints import Checkpoints
+from tasks import mixtures
 
 ROOT = pathlib.Path(__file__).parents[1]
 MODELS = sorted(path.stem for path in (ROOT / "gin/models").glob("*.gin"))
@@ -58,10 +62,25 @@ def test_every_model_and_run_parses_and_builds(model, run):
     files = [f"--gin_file=gin/models/{model}.gin", f"--gin_file=gin/runs/{run}.gin"]
     command_line.parse(None, files + bindings)
     assert isinstance(gin.query_parameter("%MODEL").scoped_configurable_fn(), Transformer)
-    # Every macro is used: what the file defines, the script's parameters or another file take.
-    name = SCRIPTS[run].__name__
-    bound = gin.query_parameter(f"{name}.model")
-    assert bound.selector.endswith("macro") or "MODEL" in str(bound)
+    assert gin.get_configurable(SCRIPTS[run])
+
+
+def test_every_macro_is_used():
+    text = "".join(path.read_text() for path in (ROOT / "gin/runs").glob("*.gin"))
+    for macro in set(re.findall(r"^([A-Z_]+) =", text, re.M)):
+        assert f" = %{macro}\n" in text, macro
+
+
+@pytest.mark.parametrize(
+    ("mixture", "expected"),
+    [
+        *((f"ml_100k_{name}", "ml_100k_retrieval") for name in mixtures.MIXTURES),
+        ("ml_100k_bpr", "ml_100k_bpr"),
+        ("ml_100k_item_embedding", None),
+    ],
+)
+def test_the_best_checkpoint_is_the_best_for_retrieval(data_dir, mixture, expected):
+    assert train.choose_validation_task(mixture) == expected
 
 
 def test_every_run_file_is_tested():
@@ -83,10 +102,53 @@ def test_what_is_missing_is_named(data_dir, tmp_path, capsys):
     )
     assert "no_such_task" in capsys.readouterr().err
     gin.clear_config()
+    assert train.main([*files, "--gin.MIXTURE_OR_TASK_NAME='x'"]) == 1
+    assert "MODEL_DIR" in capsys.readouterr().err
+    gin.clear_config()
+    assert train.main([]) == 1
+    assert "MODEL is not given" in capsys.readouterr().err
+    gin.clear_config()
+    assert train.main([*files, "--gin.MODEL_DIR=[1,"]) == 1
+    assert capsys.readouterr().err.startswith("rec_align.train: gin:")
+    gin.clear_config()
+    assert train.main([*files, "--import", "no_such_module"]) == 1
+    assert "--import no_such_module" in capsys.readouterr().err
+    gin.clear_config()
     files[1] = "--gin_file=gin/runs/infer.gin"
     arguments = [f"--gin.MODEL_DIR='{tmp_path}'", "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'"]
     assert infer.main([*files, *arguments]) == 1
     assert "no checkpoint in" in capsys.readouterr().err
+
+
+def test_training_resumes_bit_for_bit(data_dir, tmp_path):
+    """The real pipeline and network: two and two steps end with the weights of four."""
+
+    def run(name, steps):
+        gin.clear_config()
+        arguments = [
+            "--gin_file=gin/models/tiny.gin",
+            "--gin_file=gin/runs/train.gin",
+            "--gin.MIXTURE_OR_TASK_NAME='ml_100k_aligned'",
+            f"--gin.MODEL_DIR='{tmp_path / name}'",
+            f"--gin.TRAIN_STEPS={steps}",
+            # The same schedule for both lengths.
+            "--gin.train.learning_rate=@optimizers.constant",
+            "--gin.optimizers.constant.peak=0.001",
+        ]
+        assert train.main(arguments) == 0
+
+    run("parts", 2)
+    run("parts", 4)
+    run("whole", 4)
+    network = Transformer(gin.query_parameter("%MODEL").scoped_configurable_fn().config)
+    network = runs.for_vocabulary(network, runs.corpus_vocabulary("ml_100k_aligned"))
+    abstract = runs.abstract_params(network)
+    (_, expected), (_, found) = (
+        Checkpoints(tmp_path / name, create=False).restore_params(abstract, 4)
+        for name in ("whole", "parts")
+    )
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
@@ -103,6 +165,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 3 and rows[-1]["validation_loss"] > 0
     assert list((tmp_path / "tensorboard").iterdir())
+    assert "train.train_steps = %TRAIN_STEPS" in (tmp_path / "config.gin").read_text()
 
     gin.clear_config()
     files = [*model, "--gin_file=gin/runs/infer.gin"]
@@ -120,6 +183,10 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     saved = json.loads((tmp_path / "eval_test" / "metrics.json").read_text())
     assert saved["context"]["num_items"] == 1349 and saved["context"]["checkpoint_step"] == 3
     ours = saved["results"]["rec_align"]
+    assert "popularity" in (tmp_path / "eval_test" / "metrics.md").read_text()
+    path = tmp_path / "eval_test" / "predictions_retrieval.jsonl"
+    first = json.loads(path.read_text().splitlines()[0])
+    assert first["prediction"] == first["items"][0] and first["target"] and "user_index" in first
     assert set(ours) == {"retrieval", "ranking", "rating"}
     assert ours["retrieval"]["n"] == ours["ranking"]["n"] == ours["rating"]["n"] == 943
     assert ours["retrieval"]["invalid_share"] == 0

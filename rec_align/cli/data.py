@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     build.add_argument(
         "--vocab-size", type=int, metavar="N",
-        help="most pieces of the vocabulary (default: 2 an item, 1,000 to 16,000)",
+        help="most pieces of the vocabulary (default: 3 an item, 1,000 to 16,000)",
     )  # fmt: skip
     build.add_argument("--encoding", metavar="NAME", help="of your files (default utf-8)")
     build.add_argument("--force", action="store_true", help="build even if it is there")

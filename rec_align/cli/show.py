@@ -10,9 +10,7 @@ each block. An input token sees the blocks up to its own; a target sees the bloc
 """
 
 import argparse
-import importlib
 import os
-import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -55,17 +53,19 @@ def run(args: argparse.Namespace) -> int:
     if args.data_dir:
         os.environ["TFDS_DATA_DIR"] = args.data_dir
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the example is what was asked for
+    import gin
     import seqio
     import tensorflow as tf
 
-    import gin
     import tasks
+    from rec_align import command_line
 
     tasks.register_built_corpora()
-    sys.path.insert(0, os.getcwd())
-    for module in args.imports:
-        importlib.import_module(module)
-    gin.parse_config(args.gin)
+    command_line.import_modules(args.imports)
+    try:
+        gin.parse_config(args.gin)
+    except SyntaxError as error:
+        raise ValueError(f"--gin {args.gin}: {error}") from error
     if not args.task:
         print("\n".join(sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})))
         return 0

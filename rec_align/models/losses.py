@@ -28,7 +28,8 @@ def cross_entropy(
       z_loss: the coefficient.
 
     Returns:
-      The loss (scalar, nats a token; 0 for no tokens), and sums: `loss_sum` (without z-loss and
+      The loss (scalar, nats a token; 0 for no tokens), and two sums: `loss_sum`, without z-loss
+      and smoothing, and `num_tokens`.
     """
     weights = weights.astype(jnp.float32)
     log_z = jax.nn.logsumexp(logits, axis=-1)

@@ -5,10 +5,10 @@ tokens in spans of 3 on average, each span replaced by one sentinel; the target 
 sentinel before what it stood for.
 """
 
+import gin
 import seqio
 import tensorflow as tf
 
-import gin
 from rec_align.pipeline.phrasing import history_field, item_texts, target_field
 from rec_align.pipeline.seeds import MASK, SPANS, fold
 from rec_align.pipeline.vocabulary import EOS_ID, EXTRA_IDS

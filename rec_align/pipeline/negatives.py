@@ -4,10 +4,10 @@ The k-th item that a user has not seen is found by binary search in the sorted s
 cost does not grow with the catalogue.
 """
 
+import gin
 import seqio
 import tensorflow as tf
 
-import gin
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.seeds import NEGATIVES, ORDER, fold
 from rec_align.pipeline.sources import is_train

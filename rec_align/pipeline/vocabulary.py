@@ -1,8 +1,8 @@
 """The vocabulary of a corpus: its own SentencePiece model, or a pretrained T5's."""
 
+import gin
 import seqio
 
-import gin
 from rec_align.data import corpus as corpus_lib
 
 EXTRA_IDS = 100

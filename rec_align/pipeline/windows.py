@@ -5,9 +5,9 @@ can be bound with gin, for instance `next_item_windows.targets = 'window'`. Trai
 from `seed`; held-out splits take the newest items before the held-out one.
 """
 
+import gin
 import tensorflow as tf
 
-import gin
 from rec_align.pipeline.seeds import NUM_PURPOSES, WINDOW, fold
 from rec_align.pipeline.sources import is_train
 

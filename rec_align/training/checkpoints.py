@@ -20,12 +20,18 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-      model_dir: the run's folder, also a bucket path.
+      model_dir: the run's folder.
       keep: how many of the newest to keep, beside the best.
+      create: make the folder; readers do not, so that a misspelt name leaves nothing behind.
+
+    Raises:
+      ValueError: the folder is not there and not to be made.
     """
 
-    def __init__(self, model_dir: str | os.PathLike[str], *, keep: int = 2):
+    def __init__(self, model_dir: str | os.PathLike[str], *, keep: int = 2, create: bool = True):
         self.path = epath.Path(model_dir).resolve() / "checkpoints"
+        if not create and not self.path.exists():
+            raise ValueError(f"no checkpoint in {self.path}: train with this MODEL_DIR first.")
         policies = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -44,6 +50,7 @@ class Checkpoints:
                 preservation_policy=policies,
                 best_fn=lambda metrics: metrics[METRIC],
                 best_mode="min",
+                create=create,
             ),
         )
 
@@ -55,12 +62,12 @@ class Checkpoints:
         metrics = None if validation_loss is None else {METRIC: validation_loss}
         self._manager.save(step, args=ocp.args.PyTreeSave(state._asdict()), metrics=metrics)
 
-    def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state, shaped and placed `like` the given one; None where there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        return TrainState(**self._restore(step, like._asdict()))
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The newest state, shaped and placed `like` the given one."""
+        return TrainState(**self._restore(self._manager.latest_step(), like._asdict()))
 
     def restore_params(self, like: Any, step: int | str = "best") -> tuple[int, Any]:
         """The step and parameters of a checkpoint: `best`, `latest` or a step number.

@@ -1,9 +1,11 @@
 """The training loop, read from top to bottom."""
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,12 +61,12 @@ def train(
     network: Transformer,
     optimizer: optax.GradientTransformation,
     batches_from: Callable[[int], Iterator[Batch]],
-    validation_batches: Callable[[], Iterable[Batch]],
+    validation_batches: Sequence[Batch],
     model_dir: str | os.PathLike[str],
     schedule: Schedule,
     *,
     seed: int = 0,
-    initial_params=None,
+    initial_params: Callable[[], Any] | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 1e-4,
     keep_checkpoints: int = 2,
@@ -76,11 +78,12 @@ def train(
       network: the network.
       optimizer: an optax transformation.
       batches_from: gives the endless batches from a step on; the same step gives the same batch.
-      validation_batches: gives the validation batches, the same each time.
+      validation_batches: their loss chooses the best checkpoint; none: no best is kept.
       model_dir: where checkpoints go.
       schedule: when things happen.
       seed: of fresh parameters and dropout.
-      initial_params: starting parameters instead of fresh ones (ignored when resuming).
+      initial_params: gives the starting parameters; called only where there is no checkpoint to
+        go on from. None: fresh ones.
       label_smoothing: see `losses.cross_entropy`.
       z_loss: likewise.
       keep_checkpoints: how many of the newest to keep, beside the best.
@@ -90,10 +93,13 @@ def train(
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
     mesh = sharding.data_mesh()
-    params = init_params(network, seed) if initial_params is None else initial_params
-    state = sharding.replicate(init_state(params, optimizer), mesh)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
-    state = checkpoints.restore(state) or state
+    resumes = checkpoints.latest_step() is not None
+    fresh = resumes or initial_params is None
+    params = init_params(network, seed) if fresh else initial_params()
+    state = sharding.replicate(init_state(params, optimizer), mesh)
+    if resumes:
+        state = checkpoints.restore(state)
     train_step = make_train_step(
         network, optimizer, seed=seed, label_smoothing=label_smoothing, z_loss=z_loss
     )
@@ -102,7 +108,7 @@ def train(
     def validation_loss(state: TrainState) -> float:
         sums = [
             eval_step(state.params, sharding.shard_batch(batch, mesh))
-            for batch in validation_batches()
+            for batch in validation_batches
         ]
         return sum(float(s["loss_sum"]) for s in sums) / sum(float(s["num_tokens"]) for s in sums)
 
@@ -114,7 +120,12 @@ def train(
     source = prefetch(batches_from(step))
     tally = Tally()
     metrics: dict[str, float] = {}
-    with StopRequest() as stop, progress_bar(schedule.total_steps, step) as bar:
+    with (
+        StopRequest() as stop,
+        contextlib.closing(checkpoints),
+        contextlib.closing(source),
+        progress_bar(schedule.total_steps, step) as bar,
+    ):
         while step < schedule.total_steps and not stop.requested:
             batch = next(source)
             state, sums = train_step(state, sharding.shard_batch(batch, mesh))
@@ -130,16 +141,17 @@ def train(
                 )
             bar.update()
             if step % schedule.checkpoint_every == 0 or at_end:
-                loss = validation_loss(state)
-                write(step, {"validation_loss": loss})
+                loss = None
+                if validation_batches:
+                    loss = validation_loss(state)
+                    write(step, {"validation_loss": loss})
                 checkpoints.save(state, loss)
                 tally.restart_clock()
-    source.close()
-    if stop.requested:
-        checkpoints.save(state, None)
-    checkpoints.wait()
-    checkpoints.close()
-    return Outcome(state, stop.requested, metrics)
+        if step < schedule.total_steps:
+            checkpoints.save(state, None)
+        checkpoints.wait()
+    stopped_by = stop.requested if step < schedule.total_steps else None
+    return Outcome(state, stopped_by, metrics)
 
 
 class Tally:

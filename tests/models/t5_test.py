@@ -1,11 +1,11 @@
 """The network: sizes, who sees whom, and decoding step by step."""
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gin
 from rec_align.models.t5 import T5Config, Transformer, empty_cache
 from rec_align.training.state import init_params
 

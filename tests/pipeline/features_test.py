@@ -1,5 +1,6 @@
 """The converter, packing, batches and SeqIO's evaluator."""
 
+import gin
 import numpy as np
 import pytest
 import seqio
@@ -7,7 +8,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gin
 from rec_align.pipeline import packing
 from rec_align.pipeline.batches import padding_share, train_batches
 from rec_align.pipeline.features import RecFeatureConverter

@@ -1,10 +1,10 @@
 """Seeds, windows and negatives, on histories made in memory."""
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import gin
 from rec_align.pipeline import masking, negatives, seeds, windows
 
 NAN = float("nan")

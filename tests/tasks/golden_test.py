@@ -6,12 +6,11 @@ around it is written out; what is drawn is tested in tests/pipeline.
 
 import re
 
+import gin
 import pytest
 import seqio
 import small_corpus
 from small_corpus import title, user_index
-
-import gin
 
 LENGTHS = {"inputs": 512, "targets": 256}
 

@@ -3,11 +3,11 @@ import pathlib
 import subprocess
 import sys
 
+import gin
 import numpy as np
 import pytest
 import seqio
 
-import gin
 import tasks
 from rec_align.pipeline.batches import train_batches
 from tasks import mixtures
