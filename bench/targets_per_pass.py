@@ -1,8 +1,9 @@
 """What many targets an encoder pass and packing gain, in useful targets a second.
 
-The same network takes training steps on ML-100K's retrieval task written three ways, at the same
-number of rows a batch, interleaved in one process, batches drawn before. The baseline is the papers' way: one sliding
-window and one target an example, one example a row, padded.
+The same network takes training steps on ML-100K's retrieval task written four ways, at the same
+number of rows a batch, interleaved in one process. Batches are drawn beforehand, so the pipeline is
+left out. The baseline is the papers' way: one sliding window, one target and one padded example a
+row.
 
   python bench/targets_per_pass.py --out bench/results/targets_per_pass.json
 """

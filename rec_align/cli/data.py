@@ -94,7 +94,7 @@ def _build(args: argparse.Namespace) -> int:
     )
     if not built:
         return 0
-    _summarize(manifest, corpus.corpus_dir(args.name, args.out))
+    _summarize(manifest, corpus.corpus_dir(args.name, args.out), args.out)
     return 3 if manifest["skipped"] else 0
 
 
@@ -131,7 +131,7 @@ def _source(args: argparse.Namespace):
     )
 
 
-def _summarize(manifest: dict, directory) -> None:
+def _summarize(manifest: dict, directory, out: str | None) -> None:
     before, after = manifest["before_k_core"], manifest["after_k_core"]
     print(f"\n{manifest['name']:16} {'read':>12} {manifest['options']['k_core']:>5}-core")
     for what in ("users", "items", "interactions"):
@@ -142,4 +142,5 @@ def _summarize(manifest: dict, directory) -> None:
         print(f"  {count:,} items without a title are named by their {kind}")
     for note in manifest["skipped"]:
         print(f"skipped {note['count']:,} {note['reason']}: {note['where']}", file=sys.stderr)
-    print(f"in {directory}\nnext: rec-align show {manifest['name']}_retrieval")
+    elsewhere = f"TFDS_DATA_DIR={out} " if out else ""
+    print(f"in {directory}\nnext: {elsewhere}rec-align show {manifest['name']}_retrieval")

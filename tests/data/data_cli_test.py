@@ -28,7 +28,8 @@ def test_build_and_list(log, tmp_path, capsys):
     assert "no corpora" in capsys.readouterr().out
     assert run(*build) == 0
     out = capsys.readouterr().out
-    assert "next: rec-align show my_shop_retrieval" in out and "5 items without a title" in out
+    assert f"next: TFDS_DATA_DIR={tmp_path} rec-align show my_shop_retrieval" in out
+    assert "5 items without a title" in out
     assert run(*build) == 0
     assert "already built" in capsys.readouterr().out
     assert run("list", "--out", tmp_path) == 0
