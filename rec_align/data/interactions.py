@@ -182,7 +182,7 @@ def _refuse_text(table: tables.Table, field: str, wanted: str) -> ValueError:
 
 
 def _ratings(table: tables.Table) -> np.ndarray:
-    """Returns float32 [num_rows], NaN where there is no rating."""
+    """Returns float32 [num_rows] on the 1-5 scale, NaN where there is no rating."""
     if "rating" not in table.columns:
         return np.full(table.num_rows, np.nan, np.float32)
     try:
@@ -192,6 +192,13 @@ def _ratings(table: tables.Table) -> np.ndarray:
     if np.isinf(ratings).any():
         row = int(np.argmax(np.isinf(ratings)))
         raise ValueError(f"{table.where([row])}: rating {ratings[row]} is not finite: mend the row")
+    off_scale = (ratings < 1) | (ratings > 5)  # prompts and metrics speak of 1 to 5
+    if off_scale.any():
+        row = int(np.argmax(off_scale))
+        raise ValueError(
+            f"{table.where([row])}: rating {ratings[row]:g} is not on the 1-5 scale: rescale the "
+            "column, or leave it out of the table"
+        )
     return ratings.astype(np.float32)
 
 

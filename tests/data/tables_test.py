@@ -89,6 +89,7 @@ BROKEN = {
     "rating": (HEADER + "a,b,1,2\n\na,b,3,good\n", r"line 4: rating 'good' is not a number"),
     "time": (HEADER + "a,b,1,2\na,b,then,2\n", r"line 3: time 'then' is not a Unix time"),
     "date": (HEADER + "a,b,2014-01-01,2\na,b,then,2\n", r"line 3: time 'then' is not"),
+    "off the scale": (HEADER + "a,b,1,5\na,b,2,8\n", r"line 3: rating 8 is not on the 1-5 scale"),
     "infinite": (HEADER + "a,b,1,inf\n", r"line 2: rating inf is not finite"),
     "units": (
         HEADER + "a,b,1300000000,2\na,c,1300000000000,2\n",
