@@ -24,7 +24,7 @@ from rec_align.pipeline.features import RecFeatureConverter
 from rec_align.training import loop
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.progress import JsonlWriter
-from rec_align.training.state import Batch, init_params
+from rec_align.training.state import Batch
 
 
 def validation_batches(
@@ -109,8 +109,6 @@ def train(
     )
 
     def initial_params():
-        if not initial_checkpoint_path:
-            return init_params(network, seed)
         checkpoints = Checkpoints(initial_checkpoint_path, create=False)
         _, params = checkpoints.restore_params(runs.abstract_params(network))
         checkpoints.close()
@@ -148,7 +146,7 @@ def train(
             total_steps=train_steps, log_every=log_every, checkpoint_every=checkpoint_every
         ),
         seed=seed,
-        initial_params=initial_params,
+        initial_params=initial_params if initial_checkpoint_path else None,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
         keep_checkpoints=keep_checkpoints,

@@ -54,12 +54,7 @@ def mask_items(
         )
         answers = sentinels[:count] + " " + tf.gather(plain, tf.gather(items, hidden))
         target = tf.strings.reduce_join(answers, separator=" ")[None]
-        return (
-            example
-            | history_field(parts)
-            | target_field(target)
-            | {"hidden_item_indices": tf.gather(items, hidden)}
-        )
+        return example | history_field(parts) | target_field(target)
 
     return dataset.map(mask, num_parallel_calls=tf.data.AUTOTUNE)
 

@@ -95,8 +95,8 @@ def train(
     mesh = sharding.data_mesh()
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
     resumes = checkpoints.latest_step() is not None
-    fresh = resumes or initial_params is None
-    params = init_params(network, seed) if fresh else initial_params()
+    starts_elsewhere = initial_params is not None and not resumes
+    params = initial_params() if starts_elsewhere else init_params(network, seed)
     state = sharding.replicate(init_state(params, optimizer), mesh)
     if resumes:
         state = checkpoints.restore(state)

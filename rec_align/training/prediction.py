@@ -79,15 +79,20 @@ def _inputs(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def _recommend(network, params, inputs, trie, *, beam_size, num_results):
-    batch_size = inputs[0].shape[0]
+def _step_fn(network, params, inputs):
+    """Encodes the users once; the decoding step of their beams."""
     context = network.apply({"params": params}, *inputs, method="start")
 
     def step(tokens, cache, number):
         return network.apply({"params": params}, tokens, cache, context, number, method="step")
 
+    return step
+
+
+def _recommend(network, params, inputs, trie, *, beam_size, num_results):
+    batch_size = inputs[0].shape[0]
     return beam_search(
-        step,
+        _step_fn(network, params, inputs),
         empty_cache(network.config, batch_size, 1, trie.max_depth),
         trie,
         batch_size=batch_size,
@@ -98,13 +103,9 @@ def _recommend(network, params, inputs, trie, *, beam_size, num_results):
 
 def _generate(network, params, inputs, *, max_steps):
     batch_size = inputs[0].shape[0]
-    context = network.apply({"params": params}, *inputs, method="start")
-
-    def step(tokens, cache, number):
-        return network.apply({"params": params}, tokens, cache, context, number, method="step")
-
     cache = empty_cache(network.config, batch_size, 1, max_steps)
-    return greedy_decode(step, cache, batch_size=batch_size, max_steps=max_steps)
+    step_fn = _step_fn(network, params, inputs)
+    return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
 
 
 def _rank(network, params, inputs, candidate_tokens):
