@@ -89,19 +89,7 @@ class Checkpoints:
 
     def _restore(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
         saved = self._manager.item_metadata(step).tree["params"]
-        found, wanted = _shapes(saved), _shapes(like["params"])
-        if found != wanted:
-            rows = [
-                f"{name}: checkpoint {found.get(name, 'missing')}, "
-                f"network {wanted.get(name, 'missing')}"
-                for name in sorted(found.keys() | wanted.keys())
-                if found.get(name) != wanted.get(name)
-            ]
-            raise ValueError(
-                f"the checkpoint {self.path}/{step} does not fit the network ({len(rows)} "
-                f"parameters differ: {'; '.join(rows[:8])}{' ...' if len(rows) > 8 else ''}). "
-                "Use the model gin file and vocabulary it was trained with."
-            )
+        check_fits(shapes(saved), shapes(like["params"]), f"{self.path}/{step}")
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.PyTreeRestore(
             abstract,
@@ -118,9 +106,26 @@ class Checkpoints:
         self._manager.close()
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by its name: {"encoder/encoder_norm/scale": (512,), ...}."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         "/".join(str(getattr(k, "key", k)) for k in path): tuple(leaf.shape)
         for path, leaf in leaves
     }
+
+
+def check_fits(
+    found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], path: str
+) -> None:
+    """Raises ValueError where a checkpoint's parameters are not the network's, naming them all."""
+    rows = [
+        f"{name}: checkpoint {found.get(name, 'missing')}, network {wanted.get(name, 'missing')}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if rows:
+        raise ValueError(
+            f"the checkpoint {path} does not fit the network, {len(rows)} parameters differ. Use "
+            "the model gin file and vocabulary it was trained with.\n  " + "\n  ".join(rows)
+        )
