@@ -69,22 +69,31 @@ class Checkpoints:
         """The newest state, shaped and placed `like` the given one."""
         return TrainState(**self._restore(self._manager.latest_step(), like._asdict()))
 
+    def find_step(self, which: int | str = "best") -> int:
+        """The step of a checkpoint: `best`, `latest` or a step number that is there.
+
+        Raises:
+          ValueError: there is no such checkpoint.
+        """
+        steps = self._manager.all_steps()
+        if not steps:
+            raise ValueError(f"no checkpoint in {self.path}: train with this MODEL_DIR first.")
+        if which in ("best", "latest"):
+            best = self._manager.best_step() if which == "best" else None
+            return self._manager.latest_step() if best is None else best
+        if which not in steps:
+            raise ValueError(
+                f"no checkpoint of step {which} in {self.path}: there are {sorted(steps)}."
+            )
+        return which
+
     def restore_params(self, like: Any, step: int | str = "best") -> tuple[int, Any]:
         """The step and parameters of a checkpoint: `best`, `latest` or a step number.
 
         Raises:
           ValueError: there is no such checkpoint, or it does not fit the network.
         """
-        steps = self._manager.all_steps()
-        if not steps:
-            raise ValueError(f"no checkpoint in {self.path}: train with this MODEL_DIR first.")
-        if step in ("best", "latest"):
-            best = self._manager.best_step() if step == "best" else None
-            step = self._manager.latest_step() if best is None else best
-        if step not in steps:
-            raise ValueError(
-                f"no checkpoint of step {step} in {self.path}: there are {sorted(steps)}."
-            )
+        step = self.find_step(step)
         return step, self._restore(step, {"params": like})["params"]
 
     def _restore(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
