@@ -26,7 +26,7 @@ from rec_align.metrics import table
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.features import RecFeatureConverter
 from rec_align.pipeline.sources import CorpusSource
-from rec_align.training.prediction import Predictor
+from rec_align.training.prediction import Predictor, ranking_outputs, retrieval_outputs
 
 Outputs = tuple[list[tuple[int, np.ndarray]], dict[str, list[Any]]]
 
@@ -71,7 +71,7 @@ def predict(
     predictions: list[tuple[int, np.ndarray]] = []
     aux: dict[str, list[Any]] = {}
 
-    def keep(indices: np.ndarray, tokens: np.ndarray, **values: np.ndarray) -> None:
+    def keep(indices: np.ndarray, tokens: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         count = len(indices)
         predictions.extend(zip(indices.tolist(), tokens[:count], strict=True))
         for name, rows in values.items():
@@ -79,26 +79,13 @@ def predict(
 
     if "candidate_tokens" in features:
         for indices, batch in padded_batches(dataset, max(batch_size // 4, 1), "rank"):
-            scores = predictor.rank(batch)
-            best = np.take_along_axis(
-                batch["candidate_tokens"], scores.argmax(axis=1)[:, None, None], axis=1
-            )[:, 0]
-            keep(indices, best, candidate_scores=scores)
+            keep(indices, *ranking_outputs(batch["candidate_tokens"], predictor.rank(batch)))
     elif "in_catalogue" in features:
         for indices, batch in padded_batches(dataset, batch_size, "recommend"):
-            found = predictor.recommend(batch)
-            best = item_tokens[np.maximum(found.item_indices[:, 0], 0)]
-            keep(
-                indices,
-                best,
-                item_indices=found.item_indices,
-                scores=found.log_probs,
-                num_returned=np.isfinite(found.log_probs).sum(axis=1),
-                num_exact=found.num_exact,
-            )
+            keep(indices, *retrieval_outputs(item_tokens, predictor.recommend(batch)))
     else:
         for indices, batch in padded_batches(dataset, batch_size, "generate"):
-            keep(indices, predictor.generate(batch))
+            keep(indices, predictor.generate(batch), {})
     return predictions, aux
 
 

@@ -1,10 +1,12 @@
-"""Batched prediction, jitted: items within the catalogue, candidate scores, free text.
+"""Batched prediction: items within the catalogue, candidate scores, free text.
 
-Every method encodes a user once. Batches are model features as `RecFeatureConverter` gives them
-unpacked; the block of the target to decode is that of its first token.
+Every function encodes a user once. Batches are model features as `RecFeatureConverter` gives them
+unpacked; the block of the target to decode is that of its first token. The functions are pure, for
+any engine to jit; `Predictor` is the built-in engine's.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,6 +19,9 @@ from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import Transformer, empty_cache
 from rec_align.training.state import Batch
+
+# Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
+Outputs = tuple[Any, dict[str, Any]]
 
 
 class Predictor:
@@ -44,14 +49,14 @@ class Predictor:
         self._params = params
         self._trie = jax.device_put(trie)
         self._recommend = jax.jit(
-            functools.partial(_recommend, network, beam_size=beam_size, num_results=num_results)
+            functools.partial(recommend, network, beam_size=beam_size, num_results=num_results)
         )
-        self._rank = jax.jit(functools.partial(_rank, network))
-        self._generate = jax.jit(functools.partial(_generate, network, max_steps=max_text_tokens))
+        self._rank = jax.jit(functools.partial(rank, network))
+        self._generate = jax.jit(functools.partial(generate, network, max_steps=max_text_tokens))
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
-        return jax.device_get(self._recommend(self._params, _inputs(batch), self._trie))
+        return jax.device_get(self._recommend(self._params, user_inputs(batch), self._trie))
 
     def rank(self, batch: Batch) -> np.ndarray:
         """Log-probabilities of `candidate_tokens` [batch, candidates, length]: [batch, candidates].
@@ -62,15 +67,15 @@ class Predictor:
         # Padding to a multiple of 4 bounds the number of shapes that are compiled.
         longest = int((tokens > 0).sum(axis=-1).max())
         length = min(-(-longest // 4) * 4, tokens.shape[-1])
-        scores = self._rank(self._params, _inputs(batch), tokens[..., :length])
+        scores = self._rank(self._params, user_inputs(batch), tokens[..., :length])
         return jax.device_get(scores)
 
     def generate(self, batch: Batch) -> np.ndarray:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
-        return jax.device_get(self._generate(self._params, _inputs(batch)))
+        return jax.device_get(self._generate(self._params, user_inputs(batch)))
 
 
-def _inputs(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def user_inputs(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """(tokens [batch, length], blocks [batch, length], block of the target [batch])."""
     return (
         batch["encoder_input_tokens"],
@@ -89,7 +94,16 @@ def _step_fn(network, params, inputs):
     return step
 
 
-def _recommend(network, params, inputs, trie, *, beam_size, num_results):
+def recommend(
+    network: Transformer,
+    params: Any,
+    inputs: tuple[Any, Any, Any],
+    trie: CatalogueTrie,
+    *,
+    beam_size: int,
+    num_results: int,
+) -> BeamResults:
+    """The best items of each user, best first; see `Predictor` for the sizes."""
     batch_size = inputs[0].shape[0]
     return beam_search(
         _step_fn(network, params, inputs),
@@ -101,15 +115,23 @@ def _recommend(network, params, inputs, trie, *, beam_size, num_results):
     )
 
 
-def _generate(network, params, inputs, *, max_steps):
+def generate(
+    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], *, max_steps: int
+) -> jax.Array:
+    """Greedy text: [batch, max_steps] int32 tokens, 0 after EOS."""
     batch_size = inputs[0].shape[0]
     cache = empty_cache(network.config, batch_size, 1, max_steps)
     step_fn = _step_fn(network, params, inputs)
     return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
 
 
-def _rank(network, params, inputs, candidate_tokens):
-    """Candidates are so many targets of one encoder pass, as in training."""
+def rank(
+    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], candidate_tokens: Any
+) -> jax.Array:
+    """Exact log-probabilities of candidates [batch, candidates, length]: [batch, candidates].
+
+    Candidates are so many targets of one encoder pass, as in training.
+    """
     batch_size, num_candidates, length = candidate_tokens.shape
     tokens, blocks, target_block = inputs
     # [batch, candidates, length], BOS first; each BOS starts a target of its own.
@@ -126,3 +148,32 @@ def _rank(network, params, inputs, candidate_tokens):
     )
     logits = logits.reshape(batch_size, num_candidates, length, -1)
     return score_items(logits, candidate_tokens)
+
+
+def ranking_outputs(candidate_tokens: Any, scores: Any) -> Outputs:
+    """The best candidate's tokens, and `candidate_scores`; NumPy or JAX arrays.
+
+    Args:
+      candidate_tokens: [batch, candidates, length] int32.
+      scores: [batch, candidates] float32, from `rank`.
+    """
+    rows = np.arange(len(scores))
+    return candidate_tokens[rows, scores.argmax(axis=1)], {"candidate_scores": scores}
+
+
+def retrieval_outputs(item_tokens: Any, found: BeamResults) -> Outputs:
+    """The best item's tokens, and the list of items for the metrics; NumPy or JAX arrays.
+
+    Lists are best first and padded with -1 to one length: `num_returned` is the real one.
+
+    Args:
+      item_tokens: [num_items, length] int32, how each item is written.
+      found: from `recommend`.
+    """
+    best = item_tokens[found.item_indices[:, 0].clip(0)]
+    return best, {
+        "item_indices": found.item_indices,
+        "scores": found.log_probs,
+        "num_returned": (found.item_indices >= 0).sum(axis=1),
+        "num_exact": found.num_exact,
+    }
