@@ -24,7 +24,8 @@ import seqio
 import tasks  # noqa: F401 - registers ml_100k
 from rec_align import command_line, runs
 from rec_align.pipeline.features import RecFeatureConverter
-from rec_align.training.state import init_params, init_state, make_train_step
+from rec_align.training import sharding
+from rec_align.training.state import init_state, make_train_step
 
 LENGTHS = {"inputs": 256, "targets": 224}
 # One title needs no more; padding it to a packed row's targets would flatter packing.
@@ -70,13 +71,13 @@ def main() -> None:
     batches, states, seconds = {}, {}, {}
     for name, (targets, pack) in WAYS.items():
         batches[name] = draw(targets, pack, args.steps)
-        states[name] = init_state(init_params(network, 0), optimizer)
-        states[name], _ = train_step(states[name], batches[name][0])  # compiles
+        states[name] = init_state(network, optimizer, sharding.make_mesh(), seed=0)[0]
+        states[name], _ = train_step(states[name], {}, batches[name][0])  # compiles
         seconds[name] = []
     for step in range(args.steps):
         for name in WAYS:
             start = time.perf_counter()
-            states[name], sums = train_step(states[name], batches[name][step])
+            states[name], sums = train_step(states[name], {}, batches[name][step])
             jax.block_until_ready((states[name], sums))
             seconds[name].append(time.perf_counter() - start)
     rows = {}

@@ -1,10 +1,14 @@
 """The command line of the entry points: gin files and bindings, as T5X's users know it.
 
 `python -m rec_align.train --gin_file=FILE ... --gin.NAME=VALUE ... [--import MODULE ...]`
+
+With several hosts every host runs the same command with `--multihost`; a TPU pod and Slurm tell
+each its place, elsewhere three flags or environment variables do.
 """
 
 import argparse
 import importlib
+import os
 import pathlib
 import sys
 import tokenize
@@ -53,6 +57,37 @@ def import_modules(names: list[str]) -> None:
             raise ValueError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
+def add_multihost_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several hosts (the three are found on TPU pods and Slurm)")
+    group.add_argument("--multihost", action="store_true", help="join the other hosts first")
+    for flag, variable, kind in [
+        ("--coordinator_address", "JAX_COORDINATOR_ADDRESS", str),
+        ("--process_count", "JAX_NUM_PROCESSES", int),
+        ("--process_index", "JAX_PROCESS_ID", int),
+    ]:
+        # A default that is a string is read by `type`, and so refused where it is no number.
+        group.add_argument(
+            flag, type=kind, default=os.environ.get(variable), help=f"or ${variable}"
+        )
+
+
+def join_hosts(args: argparse.Namespace) -> None:
+    """Makes all hosts' devices one machine's; before anything else of JAX.
+
+    Raises:
+      ValueError: the place of this host is not known, or the others do not answer.
+    """
+    import jax
+
+    try:
+        jax.distributed.initialize(args.coordinator_address, args.process_count, args.process_index)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"--multihost: {error}. Give --coordinator_address=HOST:PORT (of the first host), "
+            "--process_count and --process_index on every host."
+        ) from error
+
+
 def parse(description: str | None, argv: list[str] | None = None) -> None:
     """Reads the arguments into gin, and registers the tasks of every built corpus.
 
@@ -75,6 +110,7 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
         metavar="MODULE",
         help="a Python module that registers your own tasks",
     )
+    add_multihost_arguments(parser)
     args, rest = parser.parse_known_args(argv)
     bindings = []
     for argument in rest:
@@ -82,6 +118,8 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
             parser.error(f"unknown argument {argument}: bindings are written --gin.NAME=VALUE")
         bindings.append(argument.removeprefix("--gin."))
 
+    if args.multihost:
+        join_hosts(args)
     import tasks
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # SeqIO warns of lengths on every evaluation

@@ -1,20 +1,27 @@
 """What training, evaluation and inference share: the network for a corpus, and its predictor."""
 
+import functools
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import seqio
+from etils import epath
+from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
 from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.lora import join
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.vocabulary import CorpusVocabulary
+from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.prediction import Predictor
-from rec_align.training.state import init_params
+from rec_align.training.state import split_trained
 
 
 def corpus_vocabulary(mixture_or_task_name: str) -> CorpusVocabulary:
@@ -49,9 +56,50 @@ def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
     return open_item_index(vocabulary.corpus, vocabulary).item_tokens
 
 
-def abstract_params(network: Transformer):
-    """The shapes of the network's parameters; nothing is computed."""
-    return jax.eval_shape(lambda: init_params(network, 0))
+def initial_params(
+    network: Transformer, path: str | None, model_dir: str | os.PathLike[str]
+) -> Callable[[Any], Any] | None:
+    """What `loop.train` starts from: the checkpoint at `path`, or nothing.
+
+    Adapters are saved without what they adapt; its path is written to MODEL_DIR/adapters.json.
+    """
+    if path is None:
+        return None
+    if network.config.lora and jax.process_index() == 0:
+        record = epath.Path(model_dir) / "adapters.json"
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"initial_checkpoint_path": path}) + "\n")
+    from rec_align.pretrained.opening import load_params
+
+    return functools.partial(load_params, path)
+
+
+def load_run(
+    network: Transformer,
+    model_dir: str | os.PathLike[str],
+    checkpoint: int | str = "best",
+    mesh: Mesh | None = None,
+) -> tuple[int, Any]:
+    """The step and all parameters of a run's checkpoint, those that adapters adapt included.
+
+    Args:
+      network: fits the vocabulary already.
+      model_dir: the run.
+      checkpoint: "best" by validation loss, "latest", or a step.
+      mesh: where the parameters go; None: all devices are data.
+    """
+    abstract = sharding.abstract_params(network, mesh or sharding.make_mesh())
+    trained, frozen = split_trained(network, abstract)
+    checkpoints = Checkpoints(model_dir, create=False)
+    step, params = checkpoints.restore_params(trained, checkpoint)
+    checkpoints.close()
+    if frozen:
+        record = epath.Path(model_dir) / "adapters.json"
+        from rec_align.pretrained.opening import load_params
+
+        path = json.loads(record.read_text())["initial_checkpoint_path"]
+        params = join(params, load_params(path, frozen))
+    return step, params
 
 
 def load_predictor(
@@ -75,9 +123,7 @@ def load_predictor(
       num_results: likewise.
       max_text_tokens: likewise.
     """
-    checkpoints = Checkpoints(model_dir, create=False)
-    step, params = checkpoints.restore_params(abstract_params(network), checkpoint)
-    checkpoints.close()
+    step, params = load_run(network, model_dir, checkpoint)
     trie = CatalogueTrie.build(item_tokens(vocabulary))
     predictor = Predictor(
         network,

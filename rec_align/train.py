@@ -16,15 +16,15 @@ import optax
 import seqio
 import tensorflow as tf
 from etils import epath
+from jax.sharding import Mesh
 
 from rec_align import command_line, runs
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.batches import train_batches
 from rec_align.pipeline.features import RecFeatureConverter
-from rec_align.training import loop
-from rec_align.training.checkpoints import Checkpoints
-from rec_align.training.progress import JsonlWriter
-from rec_align.training.state import Batch
+from rec_align.training import loop, sharding
+from rec_align.training.progress import JsonlWriter, Writer
+from rec_align.training.state import Batch, split_trained
 
 
 def validation_batches(
@@ -67,6 +67,8 @@ def train(
     learning_rate: Callable[..., optax.Schedule],
     validation_task: str | None = None,
     initial_checkpoint_path: str | None = None,
+    mesh: str | None = None,
+    num_microbatches: int = 1,
     seed: int = 0,
     log_every: int = 50,
     checkpoint_every: int = 500,
@@ -87,7 +89,10 @@ def train(
       learning_rate: makes the schedule, given `total_steps`.
       validation_task: whose validation loss chooses the best checkpoint; None: retrieval's, or
         the first task's that has a validation split.
-      initial_checkpoint_path: the MODEL_DIR of another run to start from, at its best checkpoint.
+      initial_checkpoint_path: a pretrained checkpoint to start from, of any kind that
+        `pretrained.open_checkpoint` knows, or the MODEL_DIR of another run, at its best.
+      mesh: DATAxFSDPxMODEL devices, one may be -1; None: all devices are data.
+      num_microbatches: parts that a batch is computed in, to save memory.
       seed: fixes fresh parameters, dropout and every sample.
       log_every: steps between two lines of metrics.
       checkpoint_every: steps between two checkpoints.
@@ -108,33 +113,25 @@ def train(
         else []
     )
 
-    def initial_params():
-        checkpoints = Checkpoints(initial_checkpoint_path, create=False)
-        _, params = checkpoints.restore_params(runs.abstract_params(network))
-        checkpoints.close()
-        return params
-
-    epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
-    (epath.Path(model_dir) / "config.gin").write_text(gin.operative_config_str())
+    device_mesh = sharding.make_mesh(mesh)
+    host, num_hosts = sharding.host_shard(device_mesh, batch_size)
 
     def batches_from(step: int) -> Iterator[Batch]:
         return train_batches(
             mixture_or_task_name,
             task_feature_lengths=task_feature_lengths,
-            batch_size=batch_size // jax.process_count(),
+            batch_size=batch_size // num_hosts,
             seed=seed,
             start_step=step,
-            shard=seqio.ShardInfo(jax.process_index(), jax.process_count()),
+            shard=seqio.ShardInfo(host, num_hosts),
         )
 
-    num_params = sum(p.size for p in jax.tree.leaves(runs.abstract_params(network)))
-    print(f"{num_params:,} parameters, {len(jax.devices())} {jax.devices()[0].platform} device(s)")
-    summaries = tf.summary.create_file_writer(str(epath.Path(model_dir) / "tensorboard"))
-
-    def write_summaries(step: int, metrics: Mapping[str, float]) -> None:
-        with summaries.as_default(step):
-            for name, value in metrics.items():
-                tf.summary.scalar(name, value)
+    writers: list[Writer] = []
+    if jax.process_index() == 0:
+        _describe(network, device_mesh)
+        epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
+        (epath.Path(model_dir) / "config.gin").write_text(gin.operative_config_str())
+        writers = [JsonlWriter(model_dir), SummaryWriter(model_dir)]
 
     outcome = loop.train(
         network,
@@ -145,15 +142,44 @@ def train(
         loop.Schedule(
             total_steps=train_steps, log_every=log_every, checkpoint_every=checkpoint_every
         ),
+        mesh=device_mesh,
         seed=seed,
-        initial_params=initial_params if initial_checkpoint_path else None,
+        initial_params=runs.initial_params(network, initial_checkpoint_path, model_dir),
+        num_microbatches=num_microbatches,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
         keep_checkpoints=keep_checkpoints,
-        writers=(JsonlWriter(model_dir), write_summaries),
+        writers=writers,
     )
-    summaries.close()
     step = int(outcome.state.step)
+    if jax.process_index() == 0:
+        _tell(outcome, step, train_steps, model_dir)
+    return 130 if outcome.stopped_by else 0
+
+
+class SummaryWriter:
+    """Writes TensorBoard summaries to MODEL_DIR/tensorboard."""
+
+    def __init__(self, model_dir: str):
+        self._summaries = tf.summary.create_file_writer(str(epath.Path(model_dir) / "tensorboard"))
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+        with self._summaries.as_default(step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+        self._summaries.flush()
+
+
+def _describe(network: Transformer, mesh: Mesh) -> None:
+    trained, frozen = split_trained(network, sharding.abstract_params(network))
+    trained, frozen = (sum(p.size for p in jax.tree.leaves(tree)) for tree in (trained, frozen))
+    adapters = f", {trained:,} of them trained" if frozen else ""
+    devices = "x".join(map(str, mesh.devices.shape))
+    platform = mesh.devices.flat[0].platform
+    print(f"{trained + frozen:,} parameters{adapters}; mesh {devices} of {platform} devices")
+
+
+def _tell(outcome: loop.Outcome, step: int, train_steps: int, model_dir: str) -> None:
     if outcome.metrics:
         inputs = outcome.metrics["padding_share_inputs"]
         targets = outcome.metrics["padding_share_targets"]
@@ -161,9 +187,8 @@ def train(
     if outcome.stopped_by:
         print(f"{outcome.stopped_by}: saved step {step} of {train_steps} in {model_dir}.")
         print("Run the same command again to go on from there.")
-        return 130
-    print(f"trained {step} steps; checkpoints and metrics.jsonl are in {model_dir}")
-    return 0
+    else:
+        print(f"trained {step} steps; checkpoints and metrics.jsonl are in {model_dir}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from rec_align import command_line, infer, runs, train
 from rec_align import eval as eval_script
 from rec_align.cli.main import main as rec_align_cli
 from rec_align.models.t5 import Transformer
+from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints
 from tasks import mixtures
 
@@ -142,7 +143,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
     run("whole", 4)
     network = Transformer(gin.query_parameter("%MODEL").scoped_configurable_fn().config)
     network = runs.for_vocabulary(network, runs.corpus_vocabulary("ml_100k_aligned"))
-    abstract = runs.abstract_params(network)
+    abstract = sharding.abstract_params(network, sharding.make_mesh())
     (_, expected), (_, found) = (
         Checkpoints(tmp_path / name, create=False).restore_params(abstract, 4)
         for name in ("whole", "parts")

@@ -15,6 +15,9 @@ import numpy as np
 from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
+from rec_align.models.lora import Lora
+from rec_align.models.partitioning import constrain
+
 Array = jax.Array
 
 # Added to the logits of what may not be seen; finite, so that a row without anything to see gives
@@ -53,18 +56,41 @@ def relative_position_bucket(
 
 
 class Dense(nn.Module):
-    """A linear map without bias: [..., in] -> [..., features]."""
+    """A linear map without bias, with a LoRA adapter where `lora` names this layer.
+
+    [..., in] -> [..., features].
+    """
 
     features: int
     axes: tuple[str, str]
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = lecun_normal
+    lora: Lora | None = None
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        shape = (inputs.shape[-1], self.features)
-        kernel = param_with_axes("kernel", self.kernel_init, shape, jnp.float32, axes=self.axes)
-        return jnp.dot(inputs.astype(self.dtype), kernel.astype(self.dtype))
+        def matrix(name: str, init: Callable[..., Array], shape: tuple[int, int], axes) -> Array:
+            weights = param_with_axes(name, init, shape, jnp.float32, axes=axes)
+            return weights.astype(self.dtype)
+
+        inputs = inputs.astype(self.dtype)
+        width = inputs.shape[-1]
+        outputs = jnp.dot(
+            inputs, matrix("kernel", self.kernel_init, (width, self.features), self.axes)
+        )
+        if self.lora is None or not self._is_adapted(self.lora):
+            return outputs
+        rank = self.lora.rank
+        zeros = nn.initializers.zeros
+        a = matrix("lora_a", lecun_normal, (width, rank), (self.axes[0], "lora_rank"))
+        b = matrix("lora_b", zeros, (rank, self.features), ("lora_rank", self.axes[1]))
+        return outputs + jnp.dot(jnp.dot(inputs, a), b)
+
+    def _is_adapted(self, lora: Lora) -> bool:
+        # A scanned layer does not know its whole name, but has its parameters.
+        if self.is_initializing():
+            return lora.adapts("/".join(self.path))
+        return self.has_variable("params", "lora_a")
 
 
 class RMSNorm(nn.Module):
@@ -101,11 +127,12 @@ class Embed(nn.Module):
         )
 
     def __call__(self, tokens: Array) -> Array:
-        return jnp.take(self.embedding, tokens, axis=0).astype(self.dtype)
+        x = jnp.take(self.embedding, tokens, axis=0).astype(self.dtype)
+        return constrain(x, "embed")
 
     def attend(self, x: Array) -> Array:
         """[..., emb_dim] -> float32 logits [..., vocab]."""
-        return jnp.dot(x.astype(jnp.float32), self.embedding.T)
+        return constrain(jnp.dot(x.astype(jnp.float32), self.embedding.T), "vocab")
 
 
 class BucketBias(nn.Module):
@@ -136,6 +163,7 @@ class MlpBlock(nn.Module):
     activations: tuple[str, ...]
     dropout_rate: float
     dtype: Any = jnp.float32
+    lora: Lora | None = None
 
     @nn.compact
     def __call__(self, x: Array, *, deterministic: bool) -> Array:
@@ -144,13 +172,15 @@ class MlpBlock(nn.Module):
         for i, name in enumerate(self.activations):
             # T5X calls a lone input kernel `wi`, several `wi_0`, `wi_1`.
             kernel = "wi" if len(self.activations) == 1 else f"wi_{i}"
-            y = Dense(self.hidden, ("embed", "mlp"), self.dtype, name=kernel)(x)
+            y = Dense(self.hidden, ("embed", "mlp"), self.dtype, lora=self.lora, name=kernel)(x)
+            y = constrain(y, "mlp")
             y = y if name == "linear" else getattr(nn, name)(y)
             hidden = y if hidden is None else hidden * y
         hidden = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
             hidden, deterministic=deterministic
         )
-        return Dense(emb_dim, ("mlp", "embed"), self.dtype, name="wo")(hidden)
+        wo = Dense(emb_dim, ("mlp", "embed"), self.dtype, lora=self.lora, name="wo")
+        return constrain(wo(hidden), "embed")
 
 
 class Attention(nn.Module):
@@ -166,22 +196,25 @@ class Attention(nn.Module):
     emb_dim: int
     dropout_rate: float
     dtype: Any = jnp.float32
+    lora: Lora | None = None
 
     def setup(self) -> None:
         joined = self.num_heads * self.head_dim
         axes = ("embed", "joined_kv")
+        kwargs = {"dtype": self.dtype, "lora": self.lora}
 
         def scaled_normal(*args: Any) -> Array:
             return lecun_normal(*args) / math.sqrt(self.head_dim)
 
-        self.query = Dense(joined, axes, self.dtype, kernel_init=scaled_normal)
-        self.key = Dense(joined, axes, self.dtype)
-        self.value = Dense(joined, axes, self.dtype)
-        self.out = Dense(self.emb_dim, ("joined_kv", "embed"), self.dtype)
+        self.query = Dense(joined, axes, kernel_init=scaled_normal, **kwargs)
+        self.key = Dense(joined, axes, **kwargs)
+        self.value = Dense(joined, axes, **kwargs)
+        self.out = Dense(self.emb_dim, ("joined_kv", "embed"), **kwargs)
         self.dropout = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))
 
     def _split(self, x: Array) -> Array:
-        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)
+        x = x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)
+        return constrain(x, "heads", "kv")
 
     def query_heads(self, x: Array) -> Array:
         """[..., emb_dim] -> [..., heads, head_dim]."""
@@ -207,7 +240,7 @@ class Attention(nn.Module):
         weights = jax.nn.softmax(logits + bias, axis=-1).astype(self.dtype)
         weights = self.dropout(weights, deterministic=deterministic)
         x = jnp.einsum("...hqk,...khd->...qhd", weights, value)
-        return self.out(x.reshape(*x.shape[:-2], -1))
+        return constrain(self.out(x.reshape(*x.shape[:-2], -1)), "embed")
 
     def __call__(self, x: Array, context: Array, bias: Array, *, deterministic: bool) -> Array:
         key, value = self.key_value_heads(context)

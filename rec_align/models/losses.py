@@ -14,7 +14,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """The mean loss per target token.
+    """The loss summed over the target tokens.
 
     With smoothing s the target distribution is (1 - s) on the token and s / vocab on every token.
     The z-loss, z_loss * log(Z)^2 with Z the softmax's denominator, keeps logits from drifting
@@ -28,8 +28,8 @@ def cross_entropy(
       z_loss: the coefficient.
 
     Returns:
-      The loss (scalar, nats a token; 0 for no tokens), and two sums: `loss_sum`, without z-loss
-      and smoothing, and `num_tokens`.
+      The loss (scalar, nats; divide by `num_tokens` for the mean), and two sums: `loss_sum`,
+      without z-loss and smoothing, and `num_tokens`.
     """
     weights = weights.astype(jnp.float32)
     log_z = jax.nn.logsumexp(logits, axis=-1)
@@ -37,9 +37,5 @@ def cross_entropy(
     nll = log_z - token_logits
     smooth = log_z - jnp.mean(logits, axis=-1) if label_smoothing else 0.0
     per_token = (1 - label_smoothing) * nll + label_smoothing * smooth + z_loss * log_z**2
-    num_tokens = weights.sum()
-    aux = {
-        "loss_sum": (nll * weights).sum(),
-        "num_tokens": num_tokens,
-    }
-    return (per_token * weights).sum() / jnp.maximum(num_tokens, 1.0), aux
+    sums = {"loss_sum": (nll * weights).sum(), "num_tokens": weights.sum()}
+    return (per_token * weights).sum(), sums

@@ -26,6 +26,9 @@ from rec_align.models.layers import (
     RMSNorm,
     relative_position_bucket,
 )
+from rec_align.models.lora import Lora
+from rec_align.models.partitioning import constrain
+from rec_align.models.stacking import run_layers
 
 Array = jax.Array
 
@@ -47,7 +50,11 @@ class T5Config:
       item_age_bias: a cross-attention slope for each head over the log age of a history item.
       embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
       dropout_rate: share of activations dropped in training.
-      dtype: of the activations; parameters are float32.
+      dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
+      remat_policy: what training keeps of a layer for the backward pass: "none" computes nothing
+        again, "minimal" all but the products with kernels, "full" everything.
+      scan_layers: compile one layer instead of each; see `stacking`.
+      lora: adapters; training leaves everything else as it is.
     """
 
     vocab_size: int = 0
@@ -63,6 +70,9 @@ class T5Config:
     embedding_init_std: float = 1.0
     dropout_rate: float = 0.1
     dtype: Any = jnp.float32
+    remat_policy: str = "none"
+    scan_layers: bool = False
+    lora: Lora | None = None
 
     def with_vocab_size(self, num_tokens: int) -> "T5Config":
         """This size for a vocabulary of `num_tokens`; refuses one that does not fit."""
@@ -83,11 +93,25 @@ def _attention(config: T5Config) -> Attention:
         emb_dim=config.emb_dim,
         dropout_rate=config.dropout_rate,
         dtype=config.dtype,
+        lora=config.lora,
     )
 
 
 def _mlp(config: T5Config) -> MlpBlock:
-    return MlpBlock(config.mlp_dim, config.mlp_activations, config.dropout_rate, config.dtype)
+    return MlpBlock(
+        config.mlp_dim, config.mlp_activations, config.dropout_rate, config.dtype, config.lora
+    )
+
+
+def _run_layers(config: T5Config, layers, x, *context, deterministic: bool) -> Array:
+    return run_layers(
+        layers,
+        x,
+        *context,
+        deterministic=deterministic,
+        remat_policy=config.remat_policy,
+        scan=config.scan_layers,
+    )
 
 
 def _dropout(config: T5Config) -> nn.Dropout:
@@ -130,8 +154,7 @@ class Encoder(nn.Module):
         distance = position[None, :] - position[:, None]
         bias = bias + self.relpos_bias(relative_position_bucket(distance, bidirectional=True))
         x = self.dropout(embedded, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer(x, bias, deterministic)
+        x = _run_layers(self.config, self.layers, x, bias, deterministic=deterministic)
         return self.dropout(self.encoder_norm(x), deterministic=deterministic)
 
 
@@ -221,15 +244,15 @@ class Decoder(nn.Module):
         """[..., emb_dim] -> float32 [..., vocab]."""
         if self.config.logits_via_embedding:
             return shared_embedding.attend(x) / jnp.sqrt(x.shape[-1]).astype(jnp.float32)
-        return self.logits_dense(x)
+        return constrain(self.logits_dense(x), "vocab")
 
     def __call__(self, embedded, encoded, self_bias, cross_bias, deterministic):
         """Teacher forcing: [batch, targets length, emb_dim] -> the same, before the logits."""
         position = jnp.arange(embedded.shape[1])
         self_bias = self_bias + self.relative_bias(position, position)
         x = self.dropout(embedded, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer(x, encoded, self_bias, cross_bias, deterministic)
+        context = (encoded, self_bias, cross_bias)
+        x = _run_layers(self.config, self.layers, x, *context, deterministic=deterministic)
         return self.dropout(self.decoder_norm(x), deterministic=deterministic)
 
     def step(self, embedded, cache, cross_keys_values, cross_bias, step):

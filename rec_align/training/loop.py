@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from rec_align.models.lora import split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints
@@ -19,7 +21,7 @@ from rec_align.training.progress import Writer, progress_bar
 from rec_align.training.state import (
     Batch,
     TrainState,
-    init_params,
+    abstract_state,
     init_state,
     make_eval_step,
     make_train_step,
@@ -65,8 +67,10 @@ def train(
     model_dir: str | os.PathLike[str],
     schedule: Schedule,
     *,
+    mesh: Mesh | None = None,
     seed: int = 0,
-    initial_params: Callable[[], Any] | None = None,
+    initial_params: Callable[[Any], Any] | None = None,
+    num_microbatches: int = 1,
     label_smoothing: float = 0.0,
     z_loss: float = 1e-4,
     keep_checkpoints: int = 2,
@@ -78,12 +82,16 @@ def train(
       network: the network.
       optimizer: an optax transformation.
       batches_from: gives the endless batches from a step on; the same step gives the same batch.
-      validation_batches: their loss chooses the best checkpoint; none: no best is kept.
+        With several hosts each gives its own part: see `sharding.host_shard`.
+      validation_batches: their loss chooses the best checkpoint; none: no best is kept. Whole on
+        every host.
       model_dir: where checkpoints go.
       schedule: when things happen.
+      mesh: where everything lives; None: all devices are data.
       seed: of fresh parameters and dropout.
-      initial_params: gives the starting parameters; called only where there is no checkpoint to
-        go on from. None: fresh ones.
+      initial_params: gives the starting parameters for a tree of shapes and placements; called
+        where there is no checkpoint to go on from, or it has only adapters. None: fresh ones.
+      num_microbatches: parts that a batch is computed in, one after the other, to save memory.
       label_smoothing: see `losses.cross_entropy`.
       z_loss: likewise.
       keep_checkpoints: how many of the newest to keep, beside the best.
@@ -92,22 +100,24 @@ def train(
     Returns:
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
-    mesh = sharding.data_mesh()
+    mesh = mesh or sharding.make_mesh()
+    if network.config.lora and initial_params is None:
+        raise ValueError("INITIAL_CHECKPOINT_PATH: adapters need a checkpoint that they adapt.")
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
-    resumes = checkpoints.latest_step() is not None
-    starts_elsewhere = initial_params is not None and not resumes
-    params = initial_params() if starts_elsewhere else init_params(network, seed)
-    state = sharding.replicate(init_state(params, optimizer), mesh)
-    if resumes:
-        state = checkpoints.restore(state)
+    state, frozen = _first_state(network, optimizer, mesh, checkpoints, seed, initial_params)
     train_step = make_train_step(
-        network, optimizer, seed=seed, label_smoothing=label_smoothing, z_loss=z_loss
+        network,
+        optimizer,
+        seed=seed,
+        num_microbatches=num_microbatches,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
     )
     eval_step = make_eval_step(network)
 
     def validation_loss(state: TrainState) -> float:
         sums = [
-            eval_step(state.params, sharding.shard_batch(batch, mesh))
+            eval_step(state.params, frozen, sharding.shard_whole_batch(batch, mesh))
             for batch in validation_batches
         ]
         return sum(float(s["loss_sum"]) for s in sums) / sum(float(s["num_tokens"]) for s in sums)
@@ -121,14 +131,15 @@ def train(
     tally = Tally()
     metrics: dict[str, float] = {}
     with (
+        jax.set_mesh(mesh),
         StopRequest() as stop,
         contextlib.closing(checkpoints),
         contextlib.closing(source),
         progress_bar(schedule.total_steps, step) as bar,
     ):
-        while step < schedule.total_steps and not stop.requested:
+        while step < schedule.total_steps and not stop.requested_at(step):
             batch = next(source)
-            state, sums = train_step(state, sharding.shard_batch(batch, mesh))
+            state, sums = train_step(state, frozen, sharding.shard_batch(batch, mesh))
             step += 1
             tally.add(batch, sums)
             at_end = step == schedule.total_steps
@@ -152,6 +163,23 @@ def train(
         checkpoints.wait()
     stopped_by = stop.requested if step < schedule.total_steps else None
     return Outcome(state, stopped_by, metrics)
+
+
+def _first_state(
+    network: Transformer,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    seed: int,
+    initial_params: Callable[[Any], Any] | None,
+) -> tuple[TrainState, Any]:
+    """The state to go on from, and the frozen parameters."""
+    unadapted = split_adapters(sharding.abstract_params(network, mesh))[1]
+    if checkpoints.latest_step() is None:
+        given = initial_params(unadapted) if initial_params else None
+        return init_state(network, optimizer, mesh, seed=seed, given=given)
+    abstract, frozen = abstract_state(network, optimizer, mesh)
+    return checkpoints.restore(abstract), initial_params(unadapted) if frozen else frozen
 
 
 class Tally:

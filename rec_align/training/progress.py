@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 from etils import epath
 from tqdm import tqdm
 
@@ -20,16 +21,25 @@ class JsonlWriter:
     def __init__(self, model_dir: str | os.PathLike[str]):
         self._path = epath.Path(model_dir) / "metrics.jsonl"
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Buckets know no appending: there the file is written anew, lines of earlier runs included.
+        self._in_bucket = "://" in os.fspath(self._path)
+        self._lines = self._path.read_text() if self._in_bucket and self._path.exists() else ""
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
         row: dict[str, Any] = {"step": step, "time": round(time.time(), 3), **metrics}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        line = json.dumps(row) + "\n"
+        if self._in_bucket:
+            self._lines += line
+            self._path.write_text(self._lines)
+        else:
+            with self._path.open("a") as file:
+                file.write(line)
 
 
 def progress_bar(total_steps: int, start_step: int) -> tqdm:
-    """A bar with time left; off a terminal a line every ten seconds instead."""
+    """A bar with time left; off a terminal a line every ten seconds instead; the first host's."""
     return tqdm(
+        disable=jax.process_index() > 0,
         total=total_steps,
         initial=start_step,
         desc="train",

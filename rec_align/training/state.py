@@ -6,9 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rec_align.models.lora import join, split_adapters
 from rec_align.models.losses import cross_entropy
+from rec_align.models.partitioning import constrain
 from rec_align.models.t5 import Transformer
+from rec_align.training.sharding import abstract_opt_state, abstract_params
 
 Batch = dict[str, np.ndarray]
 # The features of a batch that the network reads; the others are for the loss and the metrics.
@@ -23,9 +27,22 @@ NETWORK_FEATURES = (
 
 
 class TrainState(NamedTuple):
+    """What training changes, and a checkpoint holds.
+
+    Attributes:
+      step: [] int32, steps done.
+      params: the trained parameters: the adapters alone where the network has any, else all.
+      opt_state: the optimizer's.
+    """
+
     step: jax.Array
     params: Any
     opt_state: Any
+
+
+def split_trained(network: Transformer, params: Any) -> tuple[Any, Any]:
+    """(what is trained, what is frozen) of the network's parameters."""
+    return split_adapters(params) if network.config.lora else (params, {})
 
 
 def init_params(network: Transformer, seed: int) -> Any:
@@ -34,8 +51,43 @@ def init_params(network: Transformer, seed: int) -> Any:
     return jax.jit(network.init)(jax.random.key(seed), tokens, tokens)["params"]
 
 
-def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+def abstract_state(
+    network: Transformer, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> tuple[TrainState, Any]:
+    """The shapes and placements of the state and of the frozen parameters."""
+    trained, frozen = split_trained(network, abstract_params(network, mesh))
+    step = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
+    return TrainState(step, trained, abstract_opt_state(optimizer, trained, mesh)), frozen
+
+
+def init_state(
+    network: Transformer,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    seed: int,
+    given: Any | None = None,
+) -> tuple[TrainState, Any]:
+    """A fresh state and the frozen parameters, each computed where it lives.
+
+    Args:
+      network: the network.
+      optimizer: an optax transformation.
+      mesh: the mesh.
+      seed: of fresh parameters.
+      given: parameters that are not to be fresh (all, or all but the adapters); placed already.
+    """
+    state, frozen = abstract_state(network, optimizer, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, (state, frozen))
+
+    def make(given: Any) -> tuple[TrainState, Any]:
+        params = given
+        if jax.tree.structure(given) != jax.tree.structure(join(state.params, frozen)):
+            params = join(init_params(network, seed), given)
+        trained, rest = split_trained(network, params)
+        return TrainState(jnp.zeros((), jnp.int32), trained, optimizer.init(trained)), rest
+
+    return jax.jit(make, out_shardings=shardings, donate_argnums=0)(given or {})
 
 
 def batch_loss(
@@ -47,7 +99,10 @@ def batch_loss(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean loss a target token of a teacher-forced batch; `dropout_key` None means evaluation."""
+    """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`.
+
+    `dropout_key` None means evaluation.
+    """
     logits = network.apply(
         {"params": params},
         **{name: batch[name] for name in NETWORK_FEATURES if name in batch},
@@ -68,27 +123,56 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     seed: int,
+    num_microbatches: int = 1,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ):
-    """The jitted step: (state, batch) -> (state, metrics).
+    """The jitted step: (state, frozen parameters, batch) -> (state, metrics).
 
-    Dropout depends on the seed and the step alone, so a resumed run repeats it exactly.
+    Dropout depends on the seed and the step alone, so a resumed run repeats it exactly. The loss
+    is the mean over the batch's target tokens, in how many microbatches it may be computed.
     """
     root = jax.random.key(seed + 1)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        def loss_fn(params):
+    def gradients(trained: Any, frozen: Any, batch: Batch, key: jax.Array) -> tuple[Any, dict]:
+        def loss_fn(trained):
             return batch_loss(
                 network,
-                params,
+                join(trained, frozen),
                 batch,
-                jax.random.fold_in(root, state.step),
+                key,
                 label_smoothing=label_smoothing,
                 z_loss=z_loss,
             )
 
-        (_, sums), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        grads, sums = jax.grad(loss_fn, has_aux=True)(trained)
+        return grads, sums
+
+    def accumulated(trained: Any, frozen: Any, batch: Batch, key: jax.Array) -> tuple[Any, dict]:
+        def add(total: Any, numbered: tuple) -> tuple[Any, None]:
+            number, microbatch = numbered
+            microbatch = jax.tree.map(constrain, microbatch)
+            found = gradients(trained, frozen, microbatch, jax.random.fold_in(key, number))
+            return jax.tree.map(jnp.add, total, found), None
+
+        # Every microbatch takes rows of every device, so nothing moves between devices.
+        parts = jax.tree.map(
+            lambda x: x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1), batch
+        )
+        numbered = (jnp.arange(num_microbatches), parts)
+        shapes = jax.eval_shape(
+            gradients, trained, frozen, jax.tree.map(lambda x: x[0], parts), key
+        )
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.lax.scan(add, zeros, numbered)[0]
+
+    def train_step(
+        state: TrainState, frozen: Any, batch: Batch
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(root, state.step)
+        compute = gradients if num_microbatches == 1 else accumulated
+        grads, sums = compute(state.params, frozen, batch, key)
+        grads = jax.tree.map(lambda g: g / jnp.maximum(sums["num_tokens"], 1.0), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), sums
@@ -97,10 +181,10 @@ def make_train_step(
 
 
 def make_eval_step(network: Transformer):
-    """The jitted (params, batch) -> sums of loss and tokens, without dropout or smoothing."""
+    """The jitted (params, frozen, batch) -> sums of loss and tokens, without dropout."""
 
     @jax.jit
-    def eval_step(params: Any, batch: Batch) -> dict[str, jax.Array]:
-        return batch_loss(network, params, batch, None)[1]
+    def eval_step(trained: Any, frozen: Any, batch: Batch) -> dict[str, jax.Array]:
+        return batch_loss(network, join(trained, frozen), batch, None)[1]
 
     return eval_step

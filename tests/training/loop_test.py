@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from rec_align.models.t5 import T5Config, Transformer
-from rec_align.training import loop
+from rec_align.training import loop, sharding
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.prefetch import prefetch
 from rec_align.training.progress import JsonlWriter
-from rec_align.training.state import init_params, init_state
+from rec_align.training.state import init_state
 
 NETWORK = Transformer(
     T5Config(
@@ -105,16 +105,17 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, number):
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):
-    params = init_params(NETWORK, 0)
+    mesh = sharding.make_mesh()
     checkpoints = Checkpoints(tmp_path, keep=2)
-    state = init_state(params, OPTIMIZER)
+    state, _ = init_state(NETWORK, OPTIMIZER, mesh, seed=0)
+    params = state.params
     for step, loss in [(1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5), (5, 2.6)]:
         marked = jax.tree.map(lambda p, step=step: p * 0 + step, params)
         checkpoints.save(state._replace(step=jax.numpy.int32(step), params=marked), loss)
         checkpoints.wait()
     kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert kept == [2, 4, 5]
-    abstract = jax.eval_shape(lambda: params)
+    abstract = sharding.abstract_params(NETWORK, mesh)
     for which, expected in [("best", 2), ("latest", 5), (4, 4)]:
         step, restored = checkpoints.restore_params(abstract, which)
         assert step == expected
@@ -126,7 +127,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path):
     run(tmp_path, 2)
     other = Transformer(T5Config(**{**vars(NETWORK.config), "mlp_dim": 24}))
-    abstract = jax.eval_shape(lambda: init_params(other, 0))
+    abstract = sharding.abstract_params(other)
     with pytest.raises(
         ValueError, match=r"mlp/wi_0/kernel: checkpoint \(16, 16\), network \(16, 24"
     ):

@@ -1,0 +1,59 @@
+"""LoRA: low-rank adapters beside frozen kernels (Hu et al. 2021, arXiv 2106.09685).
+
+An adapted layer computes x W + (x A) B. There is no scale in front of the product: the learning
+rate sets the pace. B starts at zero, so training starts from the frozen network exactly.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+ADAPTER_NAMES = ("lora_a", "lora_b")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Which kernels are adapted, and how wide.
+
+    Attributes:
+      rank: columns of A, rows of B.
+      targets: a regular expression that must match a layer's whole name, such as
+        `encoder/layers_0/attention/query`.
+    """
+
+    rank: int = 8
+    targets: str = r".*attention/(query|value)"
+
+    def adapts(self, name: str) -> bool:
+        return re.fullmatch(self.targets, name) is not None
+
+
+def split_adapters(params: Any) -> tuple[Any, Any]:
+    """(adapters, the rest), each a nested dict; joined again by `join`."""
+    flat = flatten_dict(params)
+    adapters = {path: leaf for path, leaf in flat.items() if path[-1] in ADAPTER_NAMES}
+    rest = {path: leaf for path, leaf in flat.items() if path not in adapters}
+    return unflatten_dict(adapters), unflatten_dict(rest)
+
+
+def join(trained: Any, frozen: Any) -> Any:
+    """One tree of two without a common leaf; an empty one gives the other."""
+    return unflatten_dict(flatten_dict(trained) | flatten_dict(frozen))
+
+
+def merge_adapters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same network without adapters: each adapted kernel becomes W + A B."""
+    flat = flatten_dict(params)
+    merged = {path: leaf for path, leaf in flat.items() if path[-1] not in ADAPTER_NAMES}
+    for path in flat:
+        if path[-1] == "lora_a":
+            layer = path[:-1]
+            product = jax.numpy.dot(
+                flat[(*layer, "lora_a")], flat[(*layer, "lora_b")], precision="highest"
+            )
+            merged[(*layer, "kernel")] = merged[(*layer, "kernel")] + product
+    return unflatten_dict(merged)
