@@ -19,6 +19,7 @@ ROOMS = {
     "baselines": ({"metrics"}, JAX | TENSORFLOW),
     "models": (set(), TENSORFLOW),
     "training": ({"models", "decoding"}, TENSORFLOW),
+    "pretrained": ({"models", "training"}, TENSORFLOW),
     "pipeline": ({"data", "prompts"}, JAX),
 }
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "data": "build a corpus from raw logs, or list the corpora",
     "show": "print a task's examples as the model sees them",
     "report": "print a run's scores and some users' recommendations",
+    "checkpoint": "import pretrained weights, or export a run's",
 }
 
 
