@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -135,11 +136,11 @@ def test_run_warns_of_a_model_dir_that_goes_with_the_tpu(cloud):
 
 
 def test_says_that_gcloud_is_not_there(cloud, tmp_path):
-    (tmp_path / "bin/gcloud").unlink()
-    cloud.environment["PATH"] = f"{tmp_path / 'bin'}:/bin:/nowhere"
+    programs = tmp_path / "programs"
+    programs.mkdir()
     for name in ("bash", "dirname", "tr"):
-        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
-    cloud.environment["PATH"] = str(tmp_path / "bin")
+        (programs / name).symlink_to(shutil.which(name))
+    cloud.environment["PATH"] = str(programs)
     done = cloud.type("delete")
     assert done.returncode == 1
     assert "gcloud is not there: install the Google Cloud CLI" in done.stderr

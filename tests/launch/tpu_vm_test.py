@@ -24,11 +24,15 @@ def test_create_waits_in_the_queue(cloud):
     assert len(looks) == 4  # absent, waiting, being made, ready
 
 
-def test_create_takes_what_is_there_and_replaces_what_is_lost(cloud):
+def test_create_takes_what_is_there(cloud):
     give_tpu(cloud)
     assert cloud.type("create").returncode == 0
     assert cloud.deeds() == []
-    cloud.write("states", "PREEMPTED:ACTIVE", ":SUSPENDING", ":SUSPENDED")
+
+
+@pytest.mark.parametrize("states", [["PREEMPTED:ACTIVE"], [":SUSPENDING", ":SUSPENDED"]])
+def test_create_replaces_what_is_lost(cloud, states):
+    give_tpu(cloud, *states)
     assert cloud.type("create").returncode == 0
     assert cloud.deeds() == ["delete", "create"]
 
