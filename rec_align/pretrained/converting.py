@@ -21,8 +21,10 @@ from rec_align.training.state import init_params
 
 MODEL_GIN = "model.gin"
 SPIECE = "spiece.model"
-# What Orbax gathers in memory before it writes a file; its own 2 GiB would be most of a T5 large.
+# What Orbax gathers in memory before it writes a file (its own 2 GiB would be most of a T5 large),
+# and the arrays that are on their way there at once.
 _FILE_BYTES = 64 * 2**20
+_CONCURRENT_BYTES = 10**8
 
 
 class Converted(NamedTuple):
@@ -70,10 +72,14 @@ def import_checkpoint(
 def save_params(model_dir: str | os.PathLike[str], params: Any) -> None:
     """Saves parameters as step 0 of a run, with little memory beside their own."""
     largest = max(leaf.nbytes for leaf in jax.tree.leaves(params))
+    handler = ocp.PyTreeCheckpointHandler(
+        # Orbax refuses an array that is not smaller than what may be on its way to the disk.
+        save_concurrent_gb=max(1.01 * largest, _CONCURRENT_BYTES) / 1e9,
+        use_compression=False,  # trained float32 hardly shrinks, and each chunk would be copied
+    )
     manager = ocp.CheckpointManager(
         epath.Path(model_dir).resolve() / "checkpoints",
-        # Orbax refuses an array that is larger than what may be on its way to the disk.
-        item_handlers=ocp.PyTreeCheckpointHandler(save_concurrent_gb=max(2 * largest / 1e9, 0.1)),
+        item_handlers=handler,
         options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False),
     )
     with contextlib.closing(manager):

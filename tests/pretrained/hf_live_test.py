@@ -73,3 +73,29 @@ def test_a_network_of_ours_computes_the_same_there(tmp_path):
     converting.save_params(tmp_path / "run", params)
     converting.export_hf(tmp_path / "run", tmp_path / "out")
     parity.assert_same_logits(tmp_path / "out", hf_models.reference(tmp_path / "out"))
+
+
+def test_the_exported_vocabulary_gives_the_same_tokens(tmp_path):
+    """spiece.model alone makes Hugging Face's tokenizer, sentinels included."""
+    spm = pytest.importorskip("sentencepiece")
+    seqio = pytest.importorskip("seqio")
+    texts = [f"the film number {i} of the red house in the year {7 * i}" for i in range(500)]
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_prefix=str(tmp_path / "pieces"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    pieces = tmp_path / "pieces.model"
+    converting.import_checkpoint("tests/pretrained/fixtures/hf_v1_1_untied", tmp_path / "run")
+    converting.export_hf(tmp_path / "run", tmp_path / "out", vocabulary=pieces)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    ours = seqio.SentencePieceVocabulary(str(pieces), extra_ids=100)
+    assert len(theirs) == ours.vocab_size
+    for text in ("the red house <extra_id_0> film number 12", "year 77  of the"):
+        assert theirs(text).input_ids == [*ours.encode(text), 1]
