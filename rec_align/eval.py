@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -43,6 +44,7 @@ def padded_batches(dataset: tf.data.Dataset, batch_size: int, desc: str):
         desc=desc,
         unit="user",
         mininterval=0.5 if sys.stderr.isatty() else 10,
+        disable=jax.process_index() > 0,
     )
     with bar:
         for indices, batch in dataset.batch(batch_size).as_numpy_iterator():
@@ -158,6 +160,7 @@ def evaluate(
     output_dir: str | None = None,
     split: str = "test",
     checkpoint: int | str = "best",
+    mesh: str | None = None,
     batch_size: int = 64,
     beam_size: int = 20,
     num_results: int = 50,
@@ -172,6 +175,7 @@ def evaluate(
       output_dir: where results go; None: MODEL_DIR/eval_SPLIT.
       split: "test" or "validation".
       checkpoint: "best" by validation loss, "latest", or a step.
+      mesh: DATAxFSDPxMODEL devices, one may be -1; None: all devices are data.
       batch_size: users at once.
       beam_size: prefixes kept alive a user.
       num_results: items returned a user, before items of the history are taken out.
@@ -188,6 +192,7 @@ def evaluate(
         vocabulary,
         model_dir,
         checkpoint=checkpoint,
+        mesh=mesh,
         beam_size=beam_size,
         num_results=num_results,
         max_text_tokens=task_feature_lengths["targets"],
@@ -212,6 +217,8 @@ def evaluate(
         predict_fn=lambda dataset: predict_with_aux(dataset)[0],
         predict_with_aux_fn=predict_with_aux,
     )
+    if jax.process_index() > 0:  # every host has computed the same; one writes it
+        return 0
     metrics = metrics.result()
     catalogue = read_catalogue(corpus)
     results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 
+import jax
 import seqio
 import tensorflow as tf
 from etils import epath
@@ -31,6 +32,7 @@ def infer(
     output_path: str | None = None,
     split: str = "test",
     checkpoint: int | str = "best",
+    mesh: str | None = None,
     batch_size: int = 64,
     beam_size: int = 20,
     num_items: int = 10,
@@ -48,6 +50,7 @@ def infer(
       output_path: a .jsonl file; None: MODEL_DIR/recommendations_SPLIT.jsonl.
       split: whose users.
       checkpoint: "best", "latest" or a step.
+      mesh: DATAxFSDPxMODEL devices, one may be -1; None: all devices are data.
       batch_size: users at once.
       beam_size: prefixes kept alive a user.
       num_items: recommendations a user.
@@ -66,6 +69,7 @@ def infer(
         vocabulary,
         model_dir,
         checkpoint=checkpoint,
+        mesh=mesh,
         beam_size=beam_size,
         num_results=beam_size + 4 * num_items,
     )
@@ -80,6 +84,8 @@ def infer(
     converter = RecFeatureConverter(pack=False, apply_length_check=False)
     model_inputs = converter(examples, dict(task_feature_lengths)).enumerate()
     path = epath.Path(output_path or epath.Path(model_dir) / f"recommendations_{split}.jsonl")
+    if jax.process_index() > 0:  # every host computes the same; one writes it
+        path = epath.Path(os.devnull)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = examples.as_numpy_iterator()
     num_users = 0
@@ -90,7 +96,8 @@ def infer(
                 record = _record(next(shown), items, scores, titles, num_items)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 num_users += 1
-    print(f"{num_users:,} users' recommendations are in {os.fspath(path)}")
+    if jax.process_index() == 0:
+        print(f"{num_users:,} users' recommendations are in {os.fspath(path)}")
     return 0
 
 

@@ -108,6 +108,7 @@ def load_predictor(
     model_dir: str | os.PathLike[str],
     *,
     checkpoint: int | str = "best",
+    mesh: str | None = None,
     beam_size: int = 20,
     num_results: int = 50,
     max_text_tokens: int = 16,
@@ -119,16 +120,19 @@ def load_predictor(
       vocabulary: of the corpus whose items are recommended.
       model_dir: the run.
       checkpoint: "best" by validation loss, "latest", or a step.
+      mesh: DATAxFSDPxMODEL devices; None: all devices are data.
       beam_size: see `Predictor`.
       num_results: likewise.
       max_text_tokens: likewise.
     """
-    step, params = load_run(network, model_dir, checkpoint)
+    device_mesh = sharding.make_mesh(mesh)
+    step, params = load_run(network, model_dir, checkpoint, device_mesh)
     trie = CatalogueTrie.build(item_tokens(vocabulary))
     predictor = Predictor(
         network,
         params,
         trie,
+        mesh=device_mesh,
         beam_size=beam_size,
         num_results=num_results,
         max_text_tokens=max_text_tokens,

@@ -8,9 +8,10 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from etils import epath
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -238,12 +239,12 @@ def write_metrics_json(
                     )
     content = {"schema": SCHEMA, "context": dict(context), "results": results}
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    path = pathlib.Path(path)
+    path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.write_text(text)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

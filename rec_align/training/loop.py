@@ -1,5 +1,6 @@
 """The training loop, read from top to bottom."""
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -8,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -128,7 +128,7 @@ def train(
 
     step = int(state.step)
     source = prefetch(batches_from(step))
-    tally = Tally()
+    tally = Tally(sharding.num_parts(mesh))
     metrics: dict[str, float] = {}
     with (
         jax.set_mesh(mesh),
@@ -137,7 +137,7 @@ def train(
         contextlib.closing(source),
         progress_bar(schedule.total_steps, step) as bar,
     ):
-        while step < schedule.total_steps and not stop.requested_at(step):
+        while step < schedule.total_steps and not stop.requested_now():
             batch = next(source)
             state, sums = train_step(state, frozen, sharding.shard_batch(batch, mesh))
             step += 1
@@ -183,15 +183,19 @@ def _first_state(
 
 
 class Tally:
-    """Sums over the steps since the last line of metrics."""
+    """Sums over the steps since the last line of metrics.
 
-    def __init__(self) -> None:
+    Args:
+      num_parts: of how many parts a batch is made; this host sees one, and counts for all.
+    """
+
+    def __init__(self, num_parts: int = 1) -> None:
+        self._num_parts = num_parts
         self._reset()
 
     def _reset(self) -> None:
         self._sums: list[dict[str, jax.Array]] = []
-        self._counts = np.zeros(4, np.int64)  # examples, targets, input tokens, input slots
-        self._target_slots = 0
+        self._counts = collections.Counter()
         self._started = time.monotonic()
 
     def restart_clock(self) -> None:
@@ -202,10 +206,14 @@ class Tally:
         inputs, targets = batch["encoder_input_tokens"], batch["decoder_input_tokens"]
         weights = batch["decoder_loss_weights"]
         segments = batch.get("encoder_segment_ids")
-        examples = len(inputs) if segments is None else segments.max(axis=1).sum()
-        starts = ((targets == 0) & (weights > 0)).sum()  # each target starts with BOS
-        self._counts += np.array([examples, starts, (inputs > 0).sum(), inputs.size])
-        self._target_slots += weights.size
+        self._counts.update(
+            examples=len(inputs) if segments is None else int(segments.max(axis=1).sum()),
+            targets=int(((targets == 0) & (weights > 0)).sum()),  # each starts with BOS
+            target_tokens=int(weights.sum()),
+            target_slots=weights.size,
+            input_tokens=int((inputs > 0).sum()),
+            input_slots=inputs.size,
+        )
         self._sums.append(sums)
 
     def metrics(self) -> dict[str, float]:
@@ -213,14 +221,15 @@ class Tally:
         sums = jax.device_get(self._sums)
         tokens = sum(float(s["num_tokens"]) for s in sums)
         seconds = time.monotonic() - self._started
-        examples, targets, input_tokens, input_slots = self._counts.tolist()
+        counts = self._counts
         result = {
             "loss": sum(float(s["loss_sum"]) for s in sums) / max(tokens, 1.0),
-            "examples_per_second": examples / seconds,
-            "targets_per_second": targets / seconds,
-            "target_tokens_per_second": tokens / seconds,
-            "padding_share_inputs": 1 - input_tokens / input_slots,
-            "padding_share_targets": 1 - tokens / self._target_slots,
+            **{
+                f"{name}_per_second": self._num_parts * counts[name] / seconds
+                for name in ("examples", "targets", "target_tokens")
+            },
+            "padding_share_inputs": 1 - counts["input_tokens"] / counts["input_slots"],
+            "padding_share_targets": 1 - counts["target_tokens"] / counts["target_slots"],
         }
         self._reset()
         return result

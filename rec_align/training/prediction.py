@@ -12,12 +12,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rec_align.decoding.beam_search import BeamResults, beam_search
 from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import Transformer, empty_cache
+from rec_align.training.sharding import make_mesh, replicate, shard_whole_batch
 from rec_align.training.state import Batch
 
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
@@ -31,6 +33,7 @@ class Predictor:
       network: the network.
       params: its parameters.
       trie: the catalogue.
+      mesh: where the parameters live; batches are split over it. None: all devices are data.
       beam_size: prefixes kept alive a user.
       num_results: items returned a user; more than `beam_size` costs almost nothing.
       max_text_tokens: where free text is cut, in tokens.
@@ -42,21 +45,25 @@ class Predictor:
         params: Any,
         trie: CatalogueTrie,
         *,
+        mesh: Mesh | None = None,
         beam_size: int = 20,
         num_results: int = 50,
         max_text_tokens: int = 16,
     ):
         self._params = params
-        self._trie = jax.device_put(trie)
-        self._recommend = jax.jit(
+        self._mesh = mesh or make_mesh()
+        self._trie = replicate(trie, self._mesh)
+        # Results are whole on every device, so that every host can read them.
+        jit = functools.partial(jax.jit, out_shardings=NamedSharding(self._mesh, PartitionSpec()))
+        self._recommend = jit(
             functools.partial(recommend, network, beam_size=beam_size, num_results=num_results)
         )
-        self._rank = jax.jit(functools.partial(rank, network))
-        self._generate = jax.jit(functools.partial(generate, network, max_steps=max_text_tokens))
+        self._rank = jit(functools.partial(rank, network))
+        self._generate = jit(functools.partial(generate, network, max_steps=max_text_tokens))
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
-        return jax.device_get(self._recommend(self._params, user_inputs(batch), self._trie))
+        return self._call(self._recommend, user_inputs(batch), self._trie)
 
     def rank(self, batch: Batch) -> np.ndarray:
         """Log-probabilities of `candidate_tokens` [batch, candidates, length]: [batch, candidates].
@@ -67,12 +74,17 @@ class Predictor:
         # Padding to a multiple of 4 bounds the number of shapes that are compiled.
         longest = int((tokens > 0).sum(axis=-1).max())
         length = min(-(-longest // 4) * 4, tokens.shape[-1])
-        scores = self._rank(self._params, user_inputs(batch), tokens[..., :length])
-        return jax.device_get(scores)
+        candidates = shard_whole_batch(tokens[..., :length], self._mesh)
+        return self._call(self._rank, user_inputs(batch), candidates)
 
     def generate(self, batch: Batch) -> np.ndarray:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
-        return jax.device_get(self._generate(self._params, user_inputs(batch)))
+        return self._call(self._generate, user_inputs(batch))
+
+    def _call(self, function, inputs: tuple[Any, Any, Any], *rest: Any) -> Any:
+        with jax.set_mesh(self._mesh):
+            found = function(self._params, shard_whole_batch(inputs, self._mesh), *rest)
+            return jax.device_get(found)
 
 
 def user_inputs(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:

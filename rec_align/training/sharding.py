@@ -131,15 +131,17 @@ def host_shard(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     return parts.index(tuple(sorted(rows[jax.process_index()]))), len(parts)
 
 
+def num_parts(mesh: Mesh) -> int:
+    """Of how many parts, each from one or more hosts, a batch is made."""
+    return host_shard(mesh, mesh.shape["data"] * mesh.shape["fsdp"])[1]
+
+
 def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """A global batch of the hosts' parts (see `host_shard`), split over `data` and `fsdp`."""
-    size = len(next(iter(batch.values())))
-    parts = host_shard(mesh, mesh.shape["data"] * mesh.shape["fsdp"])[1]
-    sharding = batch_sharding(mesh, size * parts)
+    size = len(next(iter(batch.values()))) * num_parts(mesh)
+    sharding = batch_sharding(mesh, size)
     return {
-        name: jax.make_array_from_process_local_data(
-            sharding, array, (size * parts, *array.shape[1:])
-        )
+        name: jax.make_array_from_process_local_data(sharding, array, (size, *array.shape[1:]))
         for name, array in batch.items()
     }
 

@@ -1,10 +1,11 @@
-"""A small deterministic run on a mesh, started in processes of its own by mesh_test.py.
+"""Small deterministic runs on meshes, started in processes of their own by mesh_test.py.
 
-python -m tests.training.mesh_run MODEL_DIR MESH STEPS [ADDRESS COUNT INDEX]
-Prints the losses as a JSON list; a run that a signal stops prints how far it came.
+python -m tests.training.mesh_run FOLDER MESH[,MESH...] STEPS [ADDRESS COUNT INDEX]
+Trains in FOLDER/MESH; prints a JSON line for each mesh: its losses and how it ended.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -78,12 +79,13 @@ def run(model_dir: str, mesh_shape: str, steps: int, **kwargs) -> tuple[loop.Out
 
 
 def main() -> None:
-    model_dir, mesh_shape, steps, *hosts = sys.argv[1:]
+    folder, meshes, steps, *hosts = sys.argv[1:]
     if hosts:
         jax.distributed.initialize(hosts[0], int(hosts[1]), int(hosts[2]))
-    outcome, losses = run(model_dir, mesh_shape, int(steps))
-    step = int(outcome.state.step)
-    print(json.dumps({"losses": losses, "stopped_by": outcome.stopped_by, "step": step}))
+    for mesh in meshes.split(","):
+        outcome, losses = run(os.path.join(folder, mesh), mesh, int(steps))
+        step = int(outcome.state.step)
+        print(json.dumps({"losses": losses, "stopped_by": outcome.stopped_by, "step": step}))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,14 @@ from tests.training import mesh_run
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(model_dir, mesh: str, steps: int, *hosts, devices: int = 8) -> subprocess.Popen:
+MESHES = ["1x8", "8x1", "2x2x2", "1x8x1"]
+STEPS = 8
+
+
+def start(folder, meshes: str, steps: int, *hosts, devices: int = 8) -> subprocess.Popen:
     environment = dict(os.environ, JAX_PLATFORMS="cpu")
     environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-    arguments = [str(argument) for argument in (model_dir, mesh, steps, *hosts)]
+    arguments = [str(argument) for argument in (folder, meshes, steps, *hosts)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.mesh_run", *arguments],
         cwd=ROOT,
@@ -37,64 +41,77 @@ def start(model_dir, mesh: str, steps: int, *hosts, devices: int = 8) -> subproc
     )
 
 
-def result(process: subprocess.Popen) -> dict:
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(output.splitlines()[-1])
-
-
-def free_address() -> str:
+def start_two(folder, mesh: str, steps: int) -> list[subprocess.Popen]:
     with socket.socket() as found:
         found.bind(("localhost", 0))
-        return f"localhost:{found.getsockname()[1]}"
+        address = f"localhost:{found.getsockname()[1]}"
+    return [start(folder, mesh, steps, address, 2, index, devices=4) for index in range(2)]
 
 
-def start_two(model_dir, mesh: str, steps: int) -> list[subprocess.Popen]:
-    address = free_address()
-    return [start(model_dir, mesh, steps, address, 2, index, devices=4) for index in range(2)]
+def results(process: subprocess.Popen) -> list[dict]:
+    output, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors[-3000:]
+    return [json.loads(line) for line in output.splitlines()[-len(MESHES) :] if line[0] == "{"]
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory):
-    """The losses of eight steps on one device, and the run's folder."""
-    model_dir = tmp_path_factory.mktemp("one")
-    return model_dir, mesh_run.run(model_dir, "1x1x1", 8)[1]
+def folder(tmp_path_factory):
+    """Holds a run of five steps of one device, for eight to go on from."""
+    folder = tmp_path_factory.mktemp("runs")
+    mesh_run.run(folder / MESHES[-1], "1x1x1", 5)
+    return folder
 
 
-@pytest.mark.parametrize("mesh", ["1x8", "8x1", "2x2x2", "1x8x1"])
-def test_every_mesh_gives_the_losses_of_one_device(tmp_path, one_device, mesh):
-    losses = result(start(tmp_path, mesh, 8))["losses"]
-    np.testing.assert_allclose(losses, one_device[1], rtol=2e-5)
+@pytest.fixture(scope="module")
+def one_device(folder):
+    """Train and validation losses on one device, of one step more than on eight."""
+    return mesh_run.run(folder / "one", "1x1x1", STEPS + 1)[1]
+
+
+@pytest.fixture(scope="module")
+def eight_devices(folder):
+    found = results(start(folder, ",".join(MESHES), STEPS))
+    return {mesh: row["losses"] for mesh, row in zip(MESHES, found, strict=True)}
+
+
+@pytest.mark.parametrize("mesh", MESHES[:-1])
+def test_every_mesh_gives_the_losses_of_one_device(one_device, eight_devices, mesh):
+    np.testing.assert_allclose(eight_devices[mesh][:-1], one_device[: STEPS + 1], rtol=2e-5)
+
+
+def test_a_checkpoint_of_one_mesh_loads_on_another(folder, one_device, eight_devices):
+    found = eight_devices[MESHES[-1]]
+    assert len(found) == STEPS - 5 + 1  # it did go on, and validated at its end
+    np.testing.assert_allclose(found[:-1], one_device[6 : STEPS + 1], rtol=2e-5)
+    # And what eight devices wrote, on one.
+    _, found = mesh_run.run(folder / MESHES[-1], "1x1x1", STEPS + 1)
+    np.testing.assert_allclose(found, one_device[-2:], rtol=2e-5)
 
 
 def test_two_processes_give_the_losses_of_one_device(tmp_path, one_device):
-    found = [result(process) for process in start_two(tmp_path, "2x2x2", 8)]
-    assert found[0] == found[1]
-    # What a host counts is its own part, what the loss is made of is everything.
-    np.testing.assert_allclose(found[0]["losses"], one_device[1], rtol=2e-5)
-
-
-def test_a_checkpoint_of_one_mesh_loads_on_another(tmp_path, one_device):
-    mesh_run.run(tmp_path, "1x1x1", 5)
-    resumed = result(start(tmp_path, "2x2x2", 8))["losses"]
-    np.testing.assert_allclose(resumed, one_device[1][-len(resumed) :], rtol=2e-5)
-    _, done = mesh_run.run(tmp_path, "1x1x1", 9)  # what eight devices wrote, on one
-    whole = mesh_run.run(tmp_path / "whole", "1x1x1", 9)[1]
-    np.testing.assert_allclose(done, whole[-len(done) :], rtol=2e-5)
+    one, other = (results(process) for process in start_two(tmp_path, "2x2x2", STEPS))
+    assert one == other
+    np.testing.assert_allclose(one[0]["losses"][:-1], one_device[: STEPS + 1], rtol=2e-5)
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step(tmp_path):
-    processes = start_two(tmp_path, "1x8x1", 100_000)
-    checkpoints = tmp_path / "checkpoints"
-    deadline = time.monotonic() + 200
-    while not (checkpoints.exists() and any(p.name.isdigit() for p in checkpoints.iterdir())):
-        assert time.monotonic() < deadline and processes[0].poll() is None
-        time.sleep(0.2)
-    processes[1].send_signal(signal.SIGTERM)
-    found = [result(process) for process in processes]
-    assert found[0] == found[1]
-    assert found[0]["stopped_by"] == "SIGTERM"
-    assert (checkpoints / str(found[0]["step"])).exists()
+    """Also a run that goes on from a checkpoint."""
+    for _ in range(2):
+        before = steps_of(tmp_path)
+        processes = start_two(tmp_path, "1x8x1", 1_000_000)
+        deadline = time.monotonic() + 300
+        while steps_of(tmp_path) == before:
+            assert time.monotonic() < deadline and processes[0].poll() is None
+            time.sleep(0.2)
+        processes[1].send_signal(signal.SIGTERM)
+        (one,), (other,) = (results(process) for process in processes)
+        assert one["step"] == other["step"] and one["losses"] == other["losses"]
+        assert one["stopped_by"] == other["stopped_by"] == "SIGTERM"
+        assert one["step"] in steps_of(tmp_path)
+
+
+def steps_of(folder) -> set[int]:
+    return {int(path.name) for path in folder.glob("*/checkpoints/*") if path.name.isdigit()}
 
 
 def mesh(**sizes):
