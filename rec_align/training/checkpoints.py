@@ -66,8 +66,18 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state, shaped and placed `like` the given one."""
-        return TrainState(**self._restore(self._manager.latest_step(), like._asdict()))
+        """The newest state, shaped and placed `like` the given one.
+
+        Raises:
+          ValueError: it does not fit the network, or holds parameters alone.
+        """
+        step = self._manager.latest_step()
+        if "step" not in self._manager.item_metadata(step).tree:
+            raise ValueError(
+                f"{self.path}/{step} holds parameters alone, as imported ones do: train with "
+                "INITIAL_CHECKPOINT_PATH set to its MODEL_DIR, into a MODEL_DIR of its own."
+            )
+        return TrainState(**self._restore(step, like._asdict()))
 
     def find_step(self, which: int | str = "best") -> int:
         """The step of a checkpoint: `best`, `latest` or a step number that is there.

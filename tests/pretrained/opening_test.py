@@ -3,10 +3,16 @@
 import pathlib
 import shutil
 
+import optax
 import pytest
 
+from rec_align.models.t5 import Transformer
 from rec_align.pretrained import converting
 from rec_align.pretrained.opening import open_checkpoint
+from rec_align.pretrained.sizes import config_of
+from rec_align.training import sharding
+from rec_align.training.checkpoints import Checkpoints
+from rec_align.training.state import abstract_state
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures/hf_v1_1_untied"
 
@@ -25,6 +31,16 @@ def test_a_run_and_its_steps(run):
     assert first.shapes == open_checkpoint(FIXTURE).shapes
     with pytest.raises(ValueError, match=r"no checkpoint of step 7 .* there are \[0\]"):
         open_checkpoint(run, step=7)
+
+
+def test_training_does_not_go_on_from_an_imported_run(run):
+    """It has no optimizer state; the message says how to start from it."""
+    config = config_of(open_checkpoint(run).shapes)
+    like, _ = abstract_state(Transformer(config), optax.adam(1e-3), sharding.make_mesh())
+    checkpoints = Checkpoints(run, create=False)
+    with pytest.raises(ValueError, match=r"holds parameters alone.*INITIAL_CHECKPOINT_PATH"):
+        checkpoints.restore(like)
+    checkpoints.close()
 
 
 def test_nothing_there(tmp_path):
