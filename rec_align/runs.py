@@ -1,7 +1,6 @@
 """What training, evaluation and inference share: the network for a corpus, and its predictor."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 import seqio
-from etils import epath
 from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
@@ -18,6 +16,8 @@ from rec_align.models.lora import join
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.vocabulary import CorpusVocabulary
+from rec_align.pretrained import adapters
+from rec_align.pretrained.opening import load_params
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.prediction import Predictor
@@ -61,16 +61,12 @@ def initial_params(
 ) -> Callable[[Any], Any] | None:
     """What `loop.train` starts from: the checkpoint at `path`, or nothing.
 
-    Adapters are saved without what they adapt; its path is written to MODEL_DIR/adapters.json.
+    Adapters are saved without what they adapt, so the run notes its path.
     """
     if path is None:
         return None
     if network.config.lora and jax.process_index() == 0:
-        record = epath.Path(model_dir) / "adapters.json"
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps({"initial_checkpoint_path": path}) + "\n")
-    from rec_align.pretrained.opening import load_params
-
+        adapters.write_base(model_dir, path)
     return functools.partial(load_params, path)
 
 
@@ -94,11 +90,7 @@ def load_run(
     step, params = checkpoints.restore_params(trained, checkpoint)
     checkpoints.close()
     if frozen:
-        record = epath.Path(model_dir) / "adapters.json"
-        from rec_align.pretrained.opening import load_params
-
-        path = json.loads(record.read_text())["initial_checkpoint_path"]
-        params = join(params, load_params(path, frozen))
+        params = join(params, load_params(adapters.read_base(model_dir), frozen))
     return step, params
 
 

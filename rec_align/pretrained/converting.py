@@ -15,6 +15,7 @@ from etils import epath
 
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.pretrained import hf, sizes
+from rec_align.pretrained.adapters import merged
 from rec_align.pretrained.checkpoint import Checkpoint
 from rec_align.pretrained.opening import load_params, open_checkpoint
 from rec_align.training.state import init_params
@@ -95,7 +96,7 @@ def export_hf(
     vocabulary: str | os.PathLike[str] | None = None,
     max_shard_bytes: int = hf.MAX_SHARD_BYTES,
 ) -> Converted:
-    """Writes a run's parameters as a Hugging Face T5 directory.
+    """Writes a run's parameters as a Hugging Face T5 directory; adapters are folded in.
 
     Hugging Face's T5 knows no blocks: a model that was trained block-causally reads histories with
     its encoder bidirectionally there, so its scores there are not those it has here.
@@ -111,7 +112,7 @@ def export_hf(
       ValueError: there is no such checkpoint, it holds what Hugging Face's T5 has not, the
         vocabulary is not there, or `out` holds something already.
     """
-    checkpoint = plain(open_checkpoint(model_dir, step))
+    checkpoint = merged(open_checkpoint(model_dir, step))
     hf.check_exportable(checkpoint)
     config = sizes.config_of(checkpoint.shapes)
     if vocabulary and not epath.Path(vocabulary).is_file():
@@ -121,15 +122,6 @@ def export_hf(
             epath.Path(vocabulary).copy(folder / SPIECE)
         hf.write_hf(checkpoint, config, folder, max_shard_bytes)
     return Converted(checkpoint, config)
-
-
-def plain(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with only parameters that T5 has.
-
-    What training adds beside T5's own parameters and can be folded into them is folded here, one
-    parameter at a time: `dataclasses.replace(checkpoint, shapes=..., read=...)`.
-    """
-    return checkpoint
 
 
 @contextlib.contextmanager

@@ -6,9 +6,12 @@ import jax
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from rec_align import runs
-from rec_align.models.lora import Lora, split_adapters
+from rec_align.models.lora import Lora, merge_adapters, split_adapters
+from rec_align.pretrained.adapters import merged
+from rec_align.pretrained.opening import open_checkpoint
 from rec_align.training.checkpoints import Checkpoints, shapes
 from tests.training import mesh_run
 
@@ -52,6 +55,20 @@ def test_only_adapters_are_trained_and_saved(base_dir, tmp_path):
     _, base = runs.load_run(BASE, base_dir)
     for expected, found in [(base, rest), (outcome.state.params, adapters)]:
         jax.tree.map(np.testing.assert_array_equal, expected, found)
+
+    # Folded into the base, as an export writes them.
+    checkpoint = merged(open_checkpoint(tmp_path, "latest"))
+    expected = flatten_dict(merge_adapters(params), sep="/")
+    assert checkpoint.shapes == shapes(base)
+    for name, array in expected.items():
+        np.testing.assert_allclose(checkpoint.read(name, ()), array, rtol=1e-6, atol=1e-6)
+    kernel = "encoder/layers_0/attention/query/kernel"
+    part = (slice(2, 5), slice(0, 8))
+    np.testing.assert_allclose(checkpoint.read(kernel, part), expected[kernel][part], atol=1e-6)
+    assert (
+        np.abs(expected[kernel] - base["encoder"]["layers_0"]["attention"]["query"]["kernel"]).max()
+        > 0
+    )
 
 
 def test_adapters_resume_bit_for_bit(base_dir, tmp_path):
