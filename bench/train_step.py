@@ -1,0 +1,198 @@
+"""A training step against Hugging Face's PyTorch T5 and T5X's own network, where they are installed.
+
+All take AdamW steps from the same parameters on the same batch of the same lengths, without
+dropout, in turn in one process. Theirs are used as their users do: PyTorch eager and under
+`torch.compile`, T5X through its model and optimizer classes.
+
+  python bench/train_step.py --model small --out bench/results/train_step_small.json
+  python bench/train_step.py --model small --dtype bfloat16
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import pathlib
+import resource
+import statistics
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import gin
+import jax
+import jax.numpy as jnp
+import measuring
+import numpy as np
+import optax
+from etils import epath
+
+from rec_align.models.t5 import Transformer
+from rec_align.training import sharding
+from rec_align.training.state import init_params, init_state, make_train_step
+
+ROOT = pathlib.Path(__file__).parents[1]
+LEARNING_RATE = 1e-3
+# What PyTorch's and T5X's T5 share: T5.1.1 with its own vocabulary.
+VOCABULARY = {"vocab_size": 32128, "item_age_bias": False, "dropout_rate": 0.0}
+Step = Callable[[], float]  # takes one step, gives the loss before it
+
+
+def load_network(model: str, dtype: str) -> Transformer:
+    gin.parse_config_file(str(ROOT / "gin" / "models" / f"{model}.gin"))
+    network = gin.query_parameter("%MODEL").scoped_configurable_fn()
+    config = dataclasses.replace(network.config, dtype=dtype, **VOCABULARY)
+    return network.clone(config=config)
+
+
+def make_batch(rows: int, lengths: tuple[int, int]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    inputs, targets = (
+        rng.integers(2, 32000, (rows, length)).astype(np.int32) for length in lengths
+    )
+    return {
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": np.pad(targets[:, :-1], ((0, 0), (1, 0))),
+        "decoder_target_tokens": targets,
+        "decoder_loss_weights": np.ones_like(targets),
+    }
+
+
+def ours(network: Transformer, params: Any, batch: dict[str, np.ndarray]) -> Step:
+    optimizer = optax.adamw(LEARNING_RATE, weight_decay=0.0)
+    mesh = sharding.make_mesh()
+    params = jax.tree.map(jnp.array, params)
+    state, frozen = init_state(network, optimizer, mesh, seed=0, given=params)
+    train_step = make_train_step(network, optimizer, seed=0)
+
+    def step() -> float:
+        nonlocal state
+        state, sums = train_step(state, frozen, batch)
+        jax.block_until_ready(state)
+        return float(sums["loss_sum"] / sums["num_tokens"])
+
+    return step
+
+
+def t5x_step(network: Transformer, params: Any, batch: dict[str, np.ndarray]) -> Step:
+    from t5x import models, optimizers
+    from t5x.examples.t5 import network as t5x_network
+
+    config = network.config
+    names = {field.name for field in dataclasses.fields(t5x_network.T5Config)}
+    shared = {k: v for k, v in vars(config).items() if k in names and k != "remat_policy"}
+    module = t5x_network.Transformer(
+        t5x_network.T5Config(**shared | {"dtype": jnp.dtype(config.dtype)})
+    )
+    optimizer = optimizers.OptaxWrapper(optax.adamw(LEARNING_RATE, weight_decay=0.0))
+    model = models.EncoderDecoderModel(
+        module=module,
+        input_vocabulary=None,
+        output_vocabulary=None,
+        optimizer_def=optimizer,
+        z_loss=0.0,
+        loss_normalizing_factor="NUM_REAL_TARGET_TOKENS",
+    )
+    held = optimizer.create(jax.tree.map(jnp.array, params))
+
+    @jax.jit
+    def train_step(held):
+        (loss, _), grads = jax.value_and_grad(model.loss_fn, has_aux=True)(held.target, batch, None)
+        return held.apply_gradient(grads, learning_rate=LEARNING_RATE), loss
+
+    train_step = jax.jit(train_step, donate_argnums=0)
+
+    def step() -> float:
+        nonlocal held
+        held, loss = train_step(held)
+        jax.block_until_ready(held)
+        return float(loss)
+
+    return step
+
+
+def torch_step(
+    network: Transformer, params: Any, batch: dict[str, np.ndarray], compiled: bool
+) -> Step:
+    import torch
+    from flax.traverse_util import flatten_dict
+    from transformers import T5ForConditionalGeneration
+
+    from rec_align.pretrained import hf
+    from rec_align.pretrained.checkpoint import Checkpoint
+    from rec_align.training.checkpoints import shapes
+
+    arrays = flatten_dict(params, sep="/")
+    checkpoint = Checkpoint(
+        kind="random", path="", shapes=shapes(params), read=lambda name, _: np.asarray(arrays[name])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        hf.write_hf(checkpoint, network.config, epath.Path(folder))
+        model = T5ForConditionalGeneration.from_pretrained(folder)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    tensors = {
+        "input_ids": torch.tensor(batch["encoder_input_tokens"]).long(),
+        "labels": torch.tensor(batch["decoder_target_tokens"]).long(),
+    }
+    forward = torch.compile(model) if compiled else model
+    bfloat16 = network.config.dtype == "bfloat16"
+
+    def step() -> float:
+        # Autocast is PyTorch's way to bfloat16 activations with float32 parameters.
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = forward(**tensors).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="tiny", help="a file of gin/models")
+    parser.add_argument("--batch", type=int, default=16, help="rows")
+    parser.add_argument("--lengths", default="256,64", help="tokens of inputs and targets")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", help="also write the result as JSON")
+    args = parser.parse_args()
+    network = load_network(args.model, args.dtype)
+    batch = make_batch(args.batch, tuple(map(int, args.lengths.split(","))))
+    params = jax.device_get(init_params(network, 0))
+    packages = ["jax"]
+    ways = {"rec_align": ours(network, params, batch)}
+    if importlib.util.find_spec("t5x"):
+        ways["T5X"] = t5x_step(network, params, batch)
+        packages.append("t5x")
+    if importlib.util.find_spec("torch"):
+        ways["PyTorch eager"] = torch_step(network, params, batch, compiled=False)
+        ways["PyTorch compiled"] = torch_step(network, params, batch, compiled=True)
+        packages += ["torch", "transformers"]
+    rows: dict[str, dict[str, float]] = {}
+    for name, step in ways.items():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        losses = [step() for _ in range(3)]  # compiles, and shows that all compute the same
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        rows[name] = {"losses": losses, "peak_memory_grew_bytes": grown * 1024}
+    seconds = measuring.take_turns(ways, args.rounds)
+    print(f"{'way':18} {'s/step':>8} {'ratio':>6}  losses of three steps")
+    for name, row in rows.items():
+        row["median_step_seconds"] = statistics.median(seconds[name])
+        row["ratio"] = measuring.ratio(seconds[name], seconds["rec_align"])
+        losses = " ".join(f"{loss:.4f}" for loss in row["losses"])
+        print(f"{name:18} {row['median_step_seconds']:8.3f} {row['ratio']:6.2f}  {losses}")
+    settings = {k: v for k, v in vars(args).items() if k != "out"}
+    measuring.write_record(args.out, packages, {"settings": settings, "ways": rows})
+    for name, row in rows.items():
+        if name != "rec_align":
+            print(
+                f"ratio: train_step_{args.model}_over_{name.replace(' ', '_')} {row['ratio']:.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
