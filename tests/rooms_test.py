@@ -21,6 +21,7 @@ ROOMS = {
     "training": ({"models", "decoding"}, TENSORFLOW),
     "pretrained": ({"models", "training"}, TENSORFLOW),
     "pipeline": ({"data", "prompts"}, JAX),
+    "t5x": ({"data", "decoding", "models", "pipeline", "training"}, set()),
 }
 
 
