@@ -8,11 +8,9 @@ memory, the interpreter and its libraries included, to the bytes of the weights 
 """
 
 import argparse
-import json
 import math
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ import time
 
 import gin
 import jax
+import measuring
 import numpy as np
 from etils import epath
 
@@ -103,16 +102,7 @@ def main() -> None:
     }
     for name, value in result.items():
         print(f"{name:32} {value:,}" if isinstance(value, int) else f"{name:32} {value}")
-    if args.out:
-        machine = {
-            "cpu_cores": os.cpu_count(),
-            "platform": platform.machine(),
-            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        }
-        versions = {"python": platform.python_version(), "jax": jax.__version__}
-        with open(args.out, "w") as file:
-            json.dump({"machine": machine, "versions": versions} | result, file, indent=1)
-            file.write("\n")
+    measuring.write_record(args.out, ["jax", "orbax-checkpoint"], result)
     print(f"ratio: import_peak_memory {result['ratio']:.2f}")
 
 

@@ -41,6 +41,7 @@ def write_record(path: str | None, packages: Sequence[str], results: Mapping[str
     machine = {
         "cpu_cores": os.cpu_count(),
         "platform": platform.machine(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "load_average_1_minute": round(os.getloadavg()[0], 1),
     }
     versions = {"python": platform.python_version()}

@@ -9,14 +9,11 @@ row.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import time
 
 import gin
 import jax
+import measuring
 import numpy as np
 import optax
 import seqio
@@ -68,18 +65,22 @@ def main() -> None:
     )
     optimizer = optax.adam(1e-3)
     train_step = make_train_step(network, optimizer, seed=0)
-    batches, states, seconds = {}, {}, {}
+    batches, states = {}, {}
     for name, (targets, pack) in WAYS.items():
         batches[name] = draw(targets, pack, args.steps)
         states[name] = init_state(network, optimizer, sharding.make_mesh(), seed=0)[0]
         states[name], _ = train_step(states[name], {}, batches[name][0])  # compiles
-        seconds[name] = []
-    for step in range(args.steps):
-        for name in WAYS:
-            start = time.perf_counter()
-            states[name], sums = train_step(states[name], {}, batches[name][step])
+
+    def step_of(name: str):
+        upcoming = iter(batches[name])
+
+        def step() -> None:
+            states[name], sums = train_step(states[name], {}, next(upcoming))
             jax.block_until_ready((states[name], sums))
-            seconds[name].append(time.perf_counter() - start)
+
+        return step
+
+    seconds = measuring.take_turns({name: step_of(name) for name in WAYS}, args.steps)
     rows = {}
     for name in WAYS:
         ended = [int((batch["decoder_target_tokens"] == 1).sum()) for batch in batches[name]]
@@ -98,12 +99,7 @@ def main() -> None:
             f"{name:36} {row['targets_per_second']:10.0f} {row['targets_per_step']:13.1f} "
             f"{row['padding_share_inputs']:8.1%} {row['ratio']:7.2f}"
         )
-    if args.out:
-        machine = {"cpu_cores": os.cpu_count(), "platform": platform.machine()}
-        versions = {"python": platform.python_version(), "jax": jax.__version__}
-        with open(args.out, "w") as file:
-            json.dump({"machine": machine, "versions": versions, "ways": rows}, file, indent=1)
-            file.write("\n")
+    measuring.write_record(args.out, ["jax"], {"ways": rows})
     print(f"ratio: targets_per_pass {rows['a target after every item, packed']['ratio']:.2f}")
 
 

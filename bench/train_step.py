@@ -1,4 +1,4 @@
-"""A training step against Hugging Face's PyTorch T5 and T5X's own network, where they are installed.
+"""A training step against Hugging Face's PyTorch T5 and T5X's network, where they are installed.
 
 All take AdamW steps from the same parameters on the same batch of the same lengths, without
 dropout, in turn in one process. Theirs are used as their users do: PyTorch eager and under
