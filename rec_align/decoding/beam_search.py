@@ -164,8 +164,9 @@ def _advance(
         # One more than the beams, for the best of the dropped; small tries have fewer children.
         missing = max(beam_size + 1 - flat.shape[1], 0)
         flat = jnp.pad(flat, ((0, 0), (0, missing)), constant_values=-jnp.inf)
-        # The barrier: sliced directly, XLA turns top_k into a full sort (91 against 4 ms on CPU).
-        top, place = lax.optimization_barrier(lax.top_k(flat, beam_size + 1))
+        # The barriers: sliced directly, XLA turns top_k into a full sort (91 against 4 ms on CPU).
+        # One for both would give XLA's partitioner the pair as a whole, at which it aborts.
+        top, place = map(lax.optimization_barrier, lax.top_k(flat, beam_size + 1))
         parent = jnp.minimum(place // width, nodes.shape[1] - 1)
         return top, parent, place % width
 

@@ -1,20 +1,24 @@
 """Small deterministic runs on meshes, started in processes of their own by mesh_test.py.
 
 python -m tests.training.mesh_run FOLDER MESH[,MESH...] STEPS [ADDRESS COUNT INDEX]
-Trains in FOLDER/MESH; prints a JSON line for each mesh: its losses and how it ended.
+Trains in FOLDER/MESH; prints a JSON line for each mesh: its losses, how it ended, and what the
+trained network recommends.
 """
 
 import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
+from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.training import loop, optimizers, sharding
+from rec_align.training.prediction import Predictor
 
 BATCH_SIZE = 16
 NETWORK = Transformer(
@@ -78,6 +82,29 @@ def run(model_dir: str, mesh_shape: str, steps: int, **kwargs) -> tuple[loop.Out
     return outcome, losses
 
 
+def recommend(params: Any, mesh_shape: str) -> dict[str, Any]:
+    """Items, candidate scores and text for the users of a batch; whole on every host."""
+    rng = np.random.default_rng(0)
+    rows = sorted({tuple(rng.integers(2, 20, rng.integers(1, 4))) for _ in range(40)})
+    items = np.array([[*row, 1, 0, 0][:4] for row in rows], np.int32)
+    predictor = Predictor(
+        NETWORK,
+        params,
+        CatalogueTrie.build(items),
+        mesh=sharding.make_mesh(mesh_shape),
+        beam_size=5,
+        num_results=8,
+        max_text_tokens=3,
+    )
+    users = make_batch(20_000)
+    candidates = np.stack([items[:6]] * BATCH_SIZE)
+    return {
+        "items": predictor.recommend(users).item_indices.tolist(),
+        "scores": predictor.rank(users | {"candidate_tokens": candidates}).tolist(),
+        "text": predictor.generate(users).tolist(),
+    }
+
+
 def main() -> None:
     folder, meshes, steps, *hosts = sys.argv[1:]
     if hosts:
@@ -85,7 +112,10 @@ def main() -> None:
     for mesh in meshes.split(","):
         outcome, losses = run(os.path.join(folder, mesh), mesh, int(steps))
         step = int(outcome.state.step)
-        print(json.dumps({"losses": losses, "stopped_by": outcome.stopped_by, "step": step}))
+        ended = {"losses": losses, "stopped_by": outcome.stopped_by, "step": step}
+        if mesh == "2x2x2":  # uses all axes; compiling prediction takes longest
+            ended |= recommend(outcome.state.params, mesh)
+        print(json.dumps(ended))
 
 
 if __name__ == "__main__":
