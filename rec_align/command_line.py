@@ -8,7 +8,6 @@ each its place, elsewhere three flags or environment variables do.
 
 import argparse
 import importlib
-import os
 import pathlib
 import sys
 import tokenize
@@ -18,6 +17,7 @@ import absl.logging
 import gin
 
 import rec_align
+from rec_align import hosts
 
 
 def run(description: str | None, argv: list[str] | None, function: Callable[..., int]) -> int:
@@ -57,42 +57,8 @@ def import_modules(names: list[str]) -> None:
             raise ValueError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
-def add_multihost_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("several hosts (the three are found on TPU pods and Slurm)")
-    group.add_argument("--multihost", action="store_true", help="join the other hosts first")
-    for flag, variable, kind in [
-        ("--coordinator_address", "JAX_COORDINATOR_ADDRESS", str),
-        ("--process_count", "JAX_NUM_PROCESSES", int),
-        ("--process_index", "JAX_PROCESS_ID", int),
-    ]:
-        # A default that is a string is read by `type`, and so refused where it is no number.
-        group.add_argument(
-            flag, type=kind, default=os.environ.get(variable), help=f"or ${variable}"
-        )
-
-
-def join_hosts(args: argparse.Namespace) -> None:
-    """Makes all hosts' devices one machine's; before anything else of JAX.
-
-    Raises:
-      ValueError: the place of this host is not known, or the others do not answer.
-    """
-    import jax
-
-    try:
-        jax.distributed.initialize(args.coordinator_address, args.process_count, args.process_index)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"--multihost: {error}. Give --coordinator_address=HOST:PORT (of the first host), "
-            "--process_count and --process_index on every host."
-        ) from error
-
-
 def parse(description: str | None, argv: list[str] | None = None) -> None:
-    """Reads the arguments into gin, and registers the tasks of every built corpus.
-
-    Gin files are looked for in the working directory, then beside an installed `rec_align`, then
-    in a checkout's root, so `gin/models/tiny.gin` is found everywhere.
+    """Reads the arguments into gin (see `read_gin`), and registers the tasks of every corpus.
 
     Raises:
       ValueError: a file that is not there, a binding that gin refuses, or a macro that is required
@@ -110,7 +76,7 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
         metavar="MODULE",
         help="a Python module that registers your own tasks",
     )
-    add_multihost_arguments(parser)
+    hosts.add_arguments(parser)
     args, rest = parser.parse_known_args(argv)
     bindings = []
     for argument in rest:
@@ -119,17 +85,36 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
         bindings.append(argument.removeprefix("--gin."))
 
     if args.multihost:
-        join_hosts(args)
+        hosts.join(args)
     import tasks
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # SeqIO warns of lengths on every evaluation
     tasks.register_built_corpora()
     import_modules(args.modules)
+    read_gin(args.gin_file, bindings)
+    try:
+        gin.query_parameter("%MODEL")
+    except ValueError:
+        raise ValueError(
+            "MODEL is not given: name a model and a run, as --gin_file=gin/models/tiny.gin "
+            "--gin_file=gin/runs/train.gin"
+        ) from None
+
+
+def read_gin(files: list[str], bindings: list[str]) -> None:
+    """Reads gin files, then bindings.
+
+    Files are looked for in the working directory, then beside an installed `rec_align`, then in a
+    checkout's root, so `gin/models/tiny.gin` is found everywhere.
+
+    Raises:
+      ValueError: a file that is not there, or a binding that gin refuses.
+    """
     package = pathlib.Path(rec_align.__file__).parent
     gin.add_config_file_search_path(str(package))
     gin.add_config_file_search_path(str(package.parent))
     try:
-        gin.parse_config_files_and_bindings(args.gin_file, bindings)
+        gin.parse_config_files_and_bindings(files, bindings)
     except (
         OSError,
         SyntaxError,
@@ -139,10 +124,3 @@ def parse(description: str | None, argv: list[str] | None = None) -> None:
         tokenize.TokenError,
     ) as error:
         raise ValueError(f"gin: {error}") from error
-    try:
-        gin.query_parameter("%MODEL")
-    except ValueError:
-        raise ValueError(
-            "MODEL is not given: name a model and a run, as --gin_file=gin/models/tiny.gin "
-            "--gin_file=gin/runs/train.gin"
-        ) from None

@@ -16,43 +16,29 @@ import optax
 import seqio
 import tensorflow as tf
 from etils import epath
-from jax.sharding import Mesh
 
 from rec_align import command_line, runs
 from rec_align.models.t5 import Transformer
-from rec_align.pipeline.batches import train_batches
-from rec_align.pipeline.features import RecFeatureConverter
+from rec_align.pipeline.batches import choose_validation_task, train_batches, validation_rows
 from rec_align.training import loop, sharding
 from rec_align.training.progress import JsonlWriter, Writer
-from rec_align.training.state import Batch, split_trained
+from rec_align.training.state import Batch
+from rec_align.training.telling import describe, tell
 
 
 def validation_batches(
     task_name: str, task_feature_lengths: Mapping[str, int], batch_size: int
 ) -> list[Batch]:
     """The validation split of a task, packed; empty rows fill the last batch to the one shape."""
-    dataset = seqio.get_dataset(
-        task_name,
-        task_feature_lengths,
-        RecFeatureConverter(pack=True, apply_length_check=False),
-        dataset_split="validation",
-        shuffle=False,
-        num_epochs=1,
-        verbose=False,
-    )
 
     def filled(array: np.ndarray) -> np.ndarray:
         return np.pad(array, ((0, batch_size - len(array)), (0, 0)))
 
-    batches = dataset.batch(batch_size).as_numpy_iterator()
-    return [{name: filled(array) for name, array in batch.items()} for batch in batches]
-
-
-def choose_validation_task(mixture_or_task_name: str) -> str | None:
-    """Retrieval where it is trained, else the first task that has a validation split."""
-    tasks = [task for task in runs.subtasks(mixture_or_task_name) if "validation" in task.splits]
-    names = [task.name for task in tasks]
-    return next((name for name in names if name.endswith("_retrieval")), next(iter(names), None))
+    batches = validation_rows(task_name, task_feature_lengths).batch(batch_size)
+    return [
+        {name: filled(array) for name, array in batch.items()}
+        for batch in batches.as_numpy_iterator()
+    ]
 
 
 def train(
@@ -128,7 +114,7 @@ def train(
 
     writers: list[Writer] = []
     if jax.process_index() == 0:
-        _describe(network, device_mesh)
+        describe(network, device_mesh)
         epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
         (epath.Path(model_dir) / "config.gin").write_text(gin.operative_config_str())
         writers = [JsonlWriter(model_dir), SummaryWriter(model_dir)]
@@ -151,9 +137,8 @@ def train(
         keep_checkpoints=keep_checkpoints,
         writers=writers,
     )
-    step = int(outcome.state.step)
     if jax.process_index() == 0:
-        _tell(outcome, step, train_steps, model_dir)
+        tell(outcome, train_steps, model_dir)
     return 130 if outcome.stopped_by else 0
 
 
@@ -168,27 +153,6 @@ class SummaryWriter:
             for name, value in metrics.items():
                 tf.summary.scalar(name, value)
         self._summaries.flush()
-
-
-def _describe(network: Transformer, mesh: Mesh) -> None:
-    trained, frozen = split_trained(network, sharding.abstract_params(network))
-    trained, frozen = (sum(p.size for p in jax.tree.leaves(tree)) for tree in (trained, frozen))
-    adapters = f", {trained:,} of them trained" if frozen else ""
-    devices = "x".join(map(str, mesh.devices.shape))
-    platform = mesh.devices.flat[0].platform
-    print(f"{trained + frozen:,} parameters{adapters}; mesh {devices} of {platform} devices")
-
-
-def _tell(outcome: loop.Outcome, step: int, train_steps: int, model_dir: str) -> None:
-    if outcome.metrics:
-        inputs = outcome.metrics["padding_share_inputs"]
-        targets = outcome.metrics["padding_share_targets"]
-        print(f"padding: {inputs:.1%} of the input tokens, {targets:.1%} of the target tokens")
-    if outcome.stopped_by:
-        print(f"{outcome.stopped_by}: saved step {step} of {train_steps} in {model_dir}.")
-        print("Run the same command again to go on from there.")
-    else:
-        print(f"trained {step} steps; checkpoints and metrics.jsonl are in {model_dir}")
 
 
 def main(argv: list[str] | None = None) -> int:

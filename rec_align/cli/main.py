@@ -13,6 +13,8 @@ import rec_align
 
 COMMANDS = {
     "data": "build a corpus from raw logs, or list the corpora",
+    "compile": "draw a mixture once, to files that train without TensorFlow",
+    "train-compiled": "train on those files",
     "show": "print a task's examples as the model sees them",
     "report": "print a run's scores and some users' recommendations",
     "checkpoint": "import pretrained weights, or export a run's",
@@ -26,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=rec_align.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        module = importlib.import_module(f"rec_align.cli.{name}")
+        module = importlib.import_module(f"rec_align.cli.{name.replace('-', '_')}")
         sub = commands.add_parser(name, help=summary, description=module.__doc__)
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add_arguments(sub)

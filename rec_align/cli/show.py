@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    lengths = _parse_lengths(args.lengths)
+    lengths = parse_lengths(args.lengths)
     if args.num < 1:
         raise ValueError(f"--num {args.num}: give 1 or more")
     if args.data_dir:
@@ -162,7 +162,8 @@ def _decode(ids: list[int], vocabulary) -> str:
     return " ".join([*texts, vocabulary.decode(piece)] if piece else texts)
 
 
-def _parse_lengths(text: str) -> dict[str, int]:
+def parse_lengths(text: str) -> dict[str, int]:
+    """'512,128' -> {"inputs": 512, "targets": 128}."""
     parts = text.split(",")
     if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise ValueError(f"--lengths {text}: give two positive numbers, for instance 512,512")

@@ -21,23 +21,37 @@ def round_seed(seed: int, round_index: int) -> int:
     return int(np.random.SeedSequence([seed, round_index]).generate_state(1)[0] >> 1)
 
 
-# AutoGraph would take half of the seconds that a round takes to open, and finds nothing to convert.
+# AutoGraph would take half of the seconds that opening takes, and finds nothing to convert.
 @tf.autograph.experimental.do_not_convert
-def _round_dataset(
-    mixture_name: str,
+def packed_rows(
+    provider: str | seqio.Task | seqio.Mixture,
     task_feature_lengths: Mapping[str, int],
-    batch_size: int,
+    *,
     seed: int,
-    shard: seqio.ShardInfo | None,
-    num_threads: int,
+    num_epochs: int | None = None,
+    shard: seqio.ShardInfo | None = None,
+    num_threads: int = 2,
 ) -> tf.data.Dataset:
+    """The train split of a task or mixture as packed rows, in an order fixed by the seed.
+
+    Args:
+      provider: a task or mixture, or the name of one.
+      task_feature_lengths: length of a row: {"inputs": .., "targets": ..}, in tokens.
+      seed: fixes every window, mask, negative and template, and the order.
+      num_epochs: passes over the data of each task; None: without end.
+      shard: which part of the data to read.
+      num_threads: threads for making rows.
+
+    Returns:
+      Model features, each [length] int32; see `RecFeatureConverter`.
+    """
     dataset = seqio.get_dataset(
-        mixture_name,
+        provider,
         task_feature_lengths,
         RecFeatureConverter(pack=True, apply_length_check=False),
         dataset_split="train",
         shuffle=True,
-        num_epochs=None,
+        num_epochs=num_epochs,
         shard_info=shard,
         verbose=False,
         seed=seed,
@@ -46,10 +60,10 @@ def _round_dataset(
     options.threading.private_threadpool_size = num_threads
     options.threading.max_intra_op_parallelism = 1
     options.deterministic = True
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(4).with_options(options)
+    return dataset.with_options(options)
 
 
-def _leave_accelerators_alone() -> None:
+def leave_accelerators_alone() -> None:
     """TensorFlow would else take the GPU's memory from JAX."""
     with contextlib.suppress(RuntimeError):  # its devices are already in use
         tf.config.set_visible_devices([], "GPU")
@@ -91,19 +105,39 @@ def train_batches(
             f"batch_size={batch_size}, round_steps={round_steps}, start_step={start_step}: "
             "the first two must be at least 1, the last at least 0"
         )
-    _leave_accelerators_alone()
+    leave_accelerators_alone()
     round_index, skip = divmod(start_step, round_steps)
     while True:
-        dataset = _round_dataset(
+        dataset = packed_rows(
             mixture_name,
             task_feature_lengths,
-            batch_size,
-            round_seed(seed, round_index),
-            shard,
-            num_threads,
+            seed=round_seed(seed, round_index),
+            shard=shard,
+            num_threads=num_threads,
         )
-        yield from dataset.take(round_steps).skip(skip).as_numpy_iterator()
+        batches = dataset.batch(batch_size, drop_remainder=True).prefetch(4)
+        yield from batches.take(round_steps).skip(skip).as_numpy_iterator()
         round_index, skip = round_index + 1, 0
+
+
+def validation_rows(task_name: str, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+    """The validation split of a task as packed rows, in its own order; see `packed_rows`."""
+    return seqio.get_dataset(
+        task_name,
+        task_feature_lengths,
+        RecFeatureConverter(pack=True, apply_length_check=False),
+        dataset_split="validation",
+        shuffle=False,
+        num_epochs=1,
+        verbose=False,
+    )
+
+
+def choose_validation_task(mixture_or_task_name: str) -> str | None:
+    """Retrieval where it is trained, else the first task that has a validation split."""
+    tasks = seqio.get_subtasks(seqio.get_mixture_or_task(mixture_or_task_name))
+    names = [task.name for task in tasks if "validation" in task.splits]
+    return next((name for name in names if name.endswith("_retrieval")), next(iter(names), None))
 
 
 def padding_share(batch: Batch) -> tuple[float, float]:
