@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM ask a run to stop after its current step, instead of killing it."""
 
 import collections
+import functools
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 import jax
@@ -53,10 +55,17 @@ class StopRequest:
 
 def _greatest(number: int) -> jax.Array:
     """The greatest of the hosts' numbers; computed in the background."""
-    devices = Mesh(np.array(jax.devices()), ("all",))
-    mine = jax.make_array_from_callback(
-        (devices.size,),
-        NamedSharding(devices, PartitionSpec("all")),
-        lambda index: np.full(1, number, np.int32),
+    each, find = _search()
+    return find(
+        jax.make_array_from_callback(
+            each.mesh.devices.shape, each, lambda _: np.array([number], np.int32)
+        )
     )
-    return jax.jit(jnp.max, out_shardings=NamedSharding(devices, PartitionSpec()))(mine)
+
+
+@functools.cache
+def _search() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
+    """One number a device, and their greatest on all devices."""
+    mesh = Mesh(np.array(jax.devices()), ("all",))
+    each = NamedSharding(mesh, PartitionSpec("all"))
+    return each, jax.jit(jnp.max, out_shardings=NamedSharding(mesh, PartitionSpec()))
