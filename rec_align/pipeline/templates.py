@@ -3,11 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
+from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
 from rec_align.pipeline.seeds import TEMPLATE, fold
 from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
 
 Example = dict[str, tf.Tensor]
+_CHOSEN = "chosen_template"
 
 
 def _choose_templates(
@@ -43,10 +45,19 @@ def _lay_out(
     return fields, texts, segments, glue
 
 
-def _join(parts: tf.Tensor, separator: str) -> tf.Tensor:
+def _join(parts: tf.RaggedTensor, separator: str) -> tf.Tensor:
+    """The parts of each row that are not empty as one text: [batch, (parts)] -> [batch]."""
+    written = parts.with_values(tf.not_equal(parts.values, ""))
     return tf.strings.reduce_join(
-        tf.boolean_mask(parts, tf.not_equal(parts, "")), separator=separator
+        tf.ragged.boolean_mask(parts, written), axis=1, separator=separator
     )
+
+
+def _values(batch: Batch, name: str, like: tf.RaggedTensor) -> tf.Tensor:
+    """The values of a feature that may be left out where it is 0, laid out as `like.values`."""
+    if name in batch:
+        return as_ragged(batch[name]).values
+    return tf.zeros(tf.shape(like.values), tf.int32)
 
 
 def fill_template(
@@ -76,50 +87,70 @@ def fill_template(
     target_choice = tf.constant([target_fields.index(t.target_field) for t in templates])
     segments, glue = tf.constant(segments), tf.constant(glue.tolist())
 
-    def pick(example: Example) -> tf.Tensor:
+    def pick(example: Example) -> Example:
         if "template_index" in example:
-            return example["template_index"]
+            return example | {_CHOSEN: example["template_index"]}
         if len(templates) == 1:
-            return tf.constant(0)
+            return example | {_CHOSEN: tf.constant(0)}
         seed = fold(example["seed"], TEMPLATE)
-        return tf.random.stateless_uniform([], seed, 0, len(templates), tf.int32)
-
-    def gather_inputs(example: Example, template: tf.Tensor) -> Example:
-        parts = [example[f"{name}_parts"] for name in fields]
-        zeros = [tf.zeros(tf.shape(p), tf.int32) for p in parts]
-        no_text = tf.zeros([len(texts)], tf.int32)
-        blocks = [example.get(f"{n}_blocks", z) for n, z in zip(fields, zeros, strict=True)]
-        items = [example.get(f"{n}_items", z) for n, z in zip(fields, zeros, strict=True)]
-        lengths = tf.stack([*(tf.size(p) for p in parts), *[1] * len(texts), 0])
-        starts = tf.cumsum(lengths, exclusive=True)
-        slots = segments[template]
-        starts, lengths = tf.gather(starts, slots), tf.gather(lengths, slots)
-        places = tf.ragged.range(starts, starts + lengths).values
-        written = tf.gather(tf.concat([*parts, texts], 0), places)
-        if has_glue:
-            touching = tf.repeat(glue[template], lengths, axis=0)
-            written = touching[:, 0] + written + touching[:, 1]
-        return {
-            "inputs_parts": written,
-            "inputs_part_blocks": tf.gather(tf.concat([*blocks, no_text], 0), places),
-            "inputs_part_items": tf.gather(tf.concat([*items, no_text], 0), places),
-            "inputs_pretokenized": _join(written, " "),
+        return example | {
+            _CHOSEN: tf.random.stateless_uniform([], seed, 0, len(templates), tf.int32)
         }
 
-    def gather_targets(example: Example, template: tf.Tensor) -> Example:
-        parts = example[f"{target_fields[0]}_parts"]
+    def gather_inputs(batch: Batch, template: tf.Tensor) -> Batch:
+        parts = [as_ragged(batch[f"{name}_parts"]) for name in fields]
+        no_text = tf.zeros([len(texts)], tf.int32)
+        blocks = [_values(batch, f"{n}_blocks", p) for n, p in zip(fields, parts, strict=True)]
+        items = [_values(batch, f"{n}_items", p) for n, p in zip(fields, parts, strict=True)]
+        # Where each segment of each example lies among all parts of the batch: [batch, segments].
+        sizes = tf.stack([*(tf.size(p.values) for p in parts), *[1] * len(texts), 0])
+        own_starts = [tf.cast(p.row_starts(), tf.int32) for p in parts]
+        own_lengths = [tf.cast(p.row_lengths(), tf.int32) for p in parts]
+        zeros = tf.zeros_like(template)
+        starts = tf.stack([*own_starts, *[zeros] * (len(texts) + 1)], axis=1)
+        starts += tf.cumsum(sizes, exclusive=True)
+        lengths = tf.stack([*own_lengths, *[zeros + 1] * len(texts), zeros], axis=1)
+        # ... and the slots of its template: [batch, slots].
+        slots = tf.gather(segments, template)
+        lengths = tf.gather(lengths, slots, batch_dims=1)
+        begins = tf.reshape(tf.gather(starts, slots, batch_dims=1), [-1])
+        flat_lengths = tf.reshape(lengths, [-1])
+        places = tf.ragged.range(begins, begins + flat_lengths).values
+        written = tf.gather(tf.concat([*(p.values for p in parts), texts], 0), places)
+        if has_glue:
+            touching = tf.reshape(tf.gather(glue, template), [-1, 2])
+            touching = tf.repeat(touching, flat_lengths, axis=0)
+            written = touching[:, 0] + written + touching[:, 1]
+        rows = tf.RaggedTensor.from_row_lengths(
+            written, tf.reduce_sum(lengths, axis=1), validate=False
+        )
+        return {
+            "inputs_parts": rows,
+            "inputs_part_blocks": rows.with_values(
+                tf.gather(tf.concat([*blocks, no_text], 0), places)
+            ),
+            "inputs_part_items": rows.with_values(
+                tf.gather(tf.concat([*items, no_text], 0), places)
+            ),
+            "inputs_pretokenized": _join(rows, " "),
+        }
+
+    def gather_targets(batch: Batch, template: tf.Tensor) -> Batch:
+        parts = as_ragged(batch[f"{target_fields[0]}_parts"])
         if len(target_fields) > 1:  # all of one part
-            parts = tf.concat([example[f"{name}_parts"] for name in target_fields], 0)
-            parts = parts[target_choice[template]][None]
-        blocks = example.get("target_blocks", tf.ones(tf.shape(parts), tf.int32))
+            answers = [as_ragged(batch[f"{name}_parts"]).values for name in target_fields]
+            chosen = tf.gather(target_choice, template)
+            answers = tf.gather(tf.stack(answers, axis=1), chosen, batch_dims=1)
+            parts = parts.with_values(answers)
+        ones = parts.with_values(tf.ones(tf.shape(parts.values), tf.int32))
         return {
             "targets_parts": parts,
-            "targets_part_blocks": blocks,
+            "targets_part_blocks": batch.get("target_blocks", ones),
             "targets_pretokenized": _join(parts, " | "),
         }
 
-    def fill(example: Example) -> Example:
-        template = pick(example)
-        return example | gather_inputs(example, template) | gather_targets(example, template)
+    def fill(batch: Batch) -> Batch:
+        template = batch.pop(_CHOSEN)
+        return batch | gather_inputs(batch, template) | gather_targets(batch, template)
 
-    return dataset.map(fill, num_parallel_calls=tf.data.AUTOTUNE)
+    return map_batches(dataset.map(pick), fill)
