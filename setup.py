@@ -33,7 +33,9 @@ setup(
         "tensorflow-text==2.21.1",
         "tensorflow-datasets==4.9.10",
         "gin-config==0.5.0",
+        "absl-py",
         "etils[epath]",
+        "ml_dtypes",
         "numpy",
         "pandas",
         "pyarrow",
@@ -42,6 +44,7 @@ setup(
         "sentencepiece",
         "setuptools<81",
         "tensorboard",
+        "tensorstore",
         "tqdm",
     ],
     extras_require={

@@ -94,7 +94,6 @@ def t5x_step(network: Transformer, params: Any, batch: dict[str, np.ndarray]) ->
     )
     held = optimizer.create(jax.tree.map(jnp.array, params))
 
-    @jax.jit
     def train_step(held):
         (loss, _), grads = jax.value_and_grad(model.loss_fn, has_aux=True)(held.target, batch, None)
         return held.apply_gradient(grads, learning_rate=LEARNING_RATE), loss

@@ -2,8 +2,8 @@
 # Trains on the GPUs of a Slurm cluster; saves before the time limit, queues again and goes on.
 #
 #   bash -c 'source launch/setup.sh && setup "[gpu]"'     once, on a disk that all nodes see
-#   sbatch launch/slurm.sh --gin_file=gin/models/xl.gin --gin_file=gin/runs/train.gin \
-#     --gin.MIXTURE_OR_TASK_NAME="'my_shop_aligned'" --gin.MODEL_DIR="'/shared/runs/xl'"
+#   sbatch launch/slurm.sh --gin_file=gin/models/xl.gin --gin_file=gin/runs/finetune.gin \
+#     --gin.MIXTURE_OR_TASK_NAME="'my_shop_aligned'" --gin.MODEL_DIR="'/shared/runs/xl'" ...
 #   sbatch --nodes=4 --gpus-per-node=4 --ntasks-per-node=4 launch/slurm.sh ...     other sizes
 #   bash launch/slurm.sh --dry-run ...                    prints what the job would run
 #

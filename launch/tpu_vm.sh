@@ -5,8 +5,8 @@
 #   bash launch/tpu_vm.sh create --spot          asks for the TPU and waits until it is there
 #   bash launch/tpu_vm.sh install                this checkout's HEAD, in a venv on every worker
 #   bash launch/tpu_vm.sh run -- python -m rec_align.train --multihost \
-#     --gin_file=gin/models/xl.gin --gin_file=gin/runs/train.gin \
-#     --gin.MIXTURE_OR_TASK_NAME="'my_shop_aligned'" --gin.MODEL_DIR="'gs://bucket/xl'"
+#     --gin_file=gin/models/xl.gin --gin_file=gin/runs/finetune.gin \
+#     --gin.MIXTURE_OR_TASK_NAME="'my_shop_aligned'" --gin.MODEL_DIR="'gs://bucket/xl'" ...
 #   bash launch/tpu_vm.sh resume --spot -- COMMAND   all three, and again after each pre-emption
 #   bash launch/tpu_vm.sh follow                 worker 0's log again, until the command ends
 #   bash launch/tpu_vm.sh stop                   asks the command to save and to end

@@ -1,13 +1,13 @@
 """What training, evaluation and inference share: the network for a corpus, and its predictor."""
 
-import functools
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 import seqio
+from etils import epath
 from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
@@ -18,7 +18,7 @@ from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.vocabulary import CorpusVocabulary
 from rec_align.pretrained import adapters
 from rec_align.pretrained.opening import load_params
-from rec_align.training import sharding
+from rec_align.training import run_vocabulary, sharding
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.prediction import Predictor
 from rec_align.training.state import split_trained
@@ -51,23 +51,14 @@ def for_vocabulary(network: Transformer, vocabulary: seqio.Vocabulary) -> Transf
     return network.clone(config=network.config.with_vocab_size(vocabulary.vocab_size))
 
 
+def vocabulary_sha256(vocabulary: CorpusVocabulary) -> str:
+    """The digest of the SentencePiece model."""
+    return hashlib.sha256(epath.Path(vocabulary.sentencepiece_model_file).read_bytes()).hexdigest()
+
+
 def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
     """[num_items, max_item_tokens] int32, how each item of the corpus is written."""
     return open_item_index(vocabulary.corpus, vocabulary).item_tokens
-
-
-def initial_params(
-    network: Transformer, path: str | None, model_dir: str | os.PathLike[str]
-) -> Callable[[Any], Any] | None:
-    """What `loop.train` starts from: the checkpoint at `path`, or nothing.
-
-    Adapters are saved without what they adapt, so the run notes its path.
-    """
-    if path is None:
-        return None
-    if network.config.lora and jax.process_index() == 0:
-        adapters.write_base(model_dir, path)
-    return functools.partial(load_params, path)
 
 
 def load_run(
@@ -86,11 +77,12 @@ def load_run(
     """
     abstract = sharding.abstract_params(network, mesh or sharding.make_mesh())
     trained, frozen = split_trained(network, abstract)
+    base = adapters.read_base(model_dir) if frozen else None
     checkpoints = Checkpoints(model_dir, create=False)
     step, params = checkpoints.restore_params(trained, checkpoint)
     checkpoints.close()
-    if frozen:
-        params = join(params, load_params(adapters.read_base(model_dir), frozen))
+    if base:
+        params = join(params, load_params(base, frozen))
     return step, params
 
 
@@ -117,6 +109,7 @@ def load_predictor(
       num_results: likewise.
       max_text_tokens: likewise.
     """
+    run_vocabulary.check(model_dir, vocabulary_sha256(vocabulary))
     device_mesh = sharding.make_mesh(mesh)
     step, params = load_run(network, model_dir, checkpoint, device_mesh)
     trie = CatalogueTrie.build(item_tokens(vocabulary))

@@ -20,7 +20,8 @@ from etils import epath
 from rec_align import command_line, runs
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.batches import choose_validation_task, train_batches, validation_rows
-from rec_align.training import loop, sharding
+from rec_align.pretrained import adapters
+from rec_align.training import loop, run_vocabulary, sharding
 from rec_align.training.progress import JsonlWriter, Writer
 from rec_align.training.state import Batch
 from rec_align.training.telling import describe, tell
@@ -92,15 +93,17 @@ def train(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     network = runs.for_vocabulary(model, vocabulary)
+    device_mesh = sharding.make_mesh(mesh)
+    host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
+    run_vocabulary.check(model_dir, runs.vocabulary_sha256(vocabulary))
+    initial_params = adapters.initial_params(network, initial_checkpoint_path, model_dir)
+    transformation = optimizer(learning_rate(total_steps=train_steps))
     validation_task = validation_task or choose_validation_task(mixture_or_task_name)
     validation = (
         validation_batches(validation_task, task_feature_lengths, batch_size)
         if validation_task
         else []
     )
-
-    device_mesh = sharding.make_mesh(mesh)
-    host, num_hosts = sharding.host_shard(device_mesh, batch_size)
 
     def batches_from(step: int) -> Iterator[Batch]:
         return train_batches(
@@ -116,12 +119,13 @@ def train(
     if jax.process_index() == 0:
         describe(network, device_mesh)
         epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
-        (epath.Path(model_dir) / "config.gin").write_text(gin.operative_config_str())
+        (epath.Path(model_dir) / "config.gin").write_text(gin.config_str())
+        run_vocabulary.note(model_dir, runs.vocabulary_sha256(vocabulary))
         writers = [JsonlWriter(model_dir), SummaryWriter(model_dir)]
 
     outcome = loop.train(
         network,
-        optimizer(learning_rate(total_steps=train_steps)),
+        transformation,
         batches_from,
         validation,
         model_dir,
@@ -130,7 +134,7 @@ def train(
         ),
         mesh=device_mesh,
         seed=seed,
-        initial_params=runs.initial_params(network, initial_checkpoint_path, model_dir),
+        initial_params=initial_params,
         num_microbatches=num_microbatches,
         label_smoothing=label_smoothing,
         z_loss=z_loss,

@@ -134,8 +134,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
             f"--gin.MODEL_DIR='{tmp_path / name}'",
             f"--gin.TRAIN_STEPS={steps}",
             # The same schedule for both lengths.
-            "--gin.train.learning_rate=@optimizers.constant",
-            "--gin.optimizers.constant.peak=0.001",
+            "--gin.SCHEDULE=@optimizers.constant",
         ]
         assert train.main(arguments) == 0
 

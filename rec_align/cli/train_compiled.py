@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     from rec_align.models import config_files
     from rec_align.models.t5 import Transformer
-    from rec_align.pretrained.opening import load_params
-    from rec_align.training import loop, optimizers, sharding
+    from rec_align.pretrained import adapters
+    from rec_align.training import loop, optimizers, run_vocabulary, sharding
     from rec_align.training.compiled import CompiledMixture
     from rec_align.training.progress import JsonlWriter
     from rec_align.training.telling import describe, tell
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         compiled.check_fits(**{name: trained_on[name] for name in names})
 
     mesh = sharding.make_mesh(args.mesh)
-    shard = sharding.host_shard(mesh, args.batch_size)
+    shard = sharding.host_shard(mesh, args.batch_size, args.microbatches)
+    run_vocabulary.check(args.model_dir, compiled.manifest["vocabulary_sha256"])
     schedule = {
         "adamw": functools.partial(optimizers.warmup_linear_decay, total_steps=args.steps),
         "adafactor": functools.partial(optimizers.constant, total_steps=args.steps),
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         describe(network, mesh)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(compiled.manifest, indent=1) + "\n")
+        run_vocabulary.note(args.model_dir, compiled.manifest["vocabulary_sha256"])
     outcome = loop.train(
         network,
         getattr(optimizers, args.optimizer)(schedule(peak=args.learning_rate)),
@@ -101,11 +103,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         mesh=mesh,
         seed=args.seed,
-        initial_params=(
-            functools.partial(load_params, args.initial_checkpoint)
-            if args.initial_checkpoint
-            else None
-        ),
+        initial_params=adapters.initial_params(network, args.initial_checkpoint, args.model_dir),
         num_microbatches=args.microbatches,
         writers=[JsonlWriter(args.model_dir)] if is_first_host else [],
     )

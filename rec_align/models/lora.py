@@ -6,10 +6,8 @@ rate sets the pace. B starts at zero, so training starts from the frozen network
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 ADAPTER_NAMES = ("lora_a", "lora_b")
@@ -28,6 +26,14 @@ class Lora:
     rank: int = 8
     targets: str = r".*attention/(query|value)"
 
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.targets)
+        except re.error as error:
+            raise ValueError(
+                f"Lora.targets {self.targets!r} is no regular expression: {error}."
+            ) from error
+
     def adapts(self, name: str) -> bool:
         return re.fullmatch(self.targets, name) is not None
 
@@ -43,17 +49,3 @@ def split_adapters(params: Any) -> tuple[Any, Any]:
 def join(trained: Any, frozen: Any) -> Any:
     """One tree of two without a common leaf; an empty one gives the other."""
     return unflatten_dict(flatten_dict(trained) | flatten_dict(frozen))
-
-
-def merge_adapters(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The same network without adapters: each adapted kernel becomes W + A B."""
-    flat = flatten_dict(params)
-    merged = {path: leaf for path, leaf in flat.items() if path[-1] not in ADAPTER_NAMES}
-    for path in flat:
-        if path[-1] == "lora_a":
-            layer = path[:-1]
-            product = jax.numpy.dot(
-                flat[(*layer, "lora_a")], flat[(*layer, "lora_b")], precision="highest"
-            )
-            merged[(*layer, "kernel")] = merged[(*layer, "kernel")] + product
-    return unflatten_dict(merged)

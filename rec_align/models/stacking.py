@@ -13,7 +13,7 @@ from flax import linen as nn
 
 # What the backward pass keeps of a layer instead of computing it again; T5X's names.
 REMAT_POLICIES = {
-    "none": jax.checkpoint_policies.everything_saveable,
+    "none": None,  # everything is kept
     "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }

@@ -4,24 +4,61 @@ MODEL_DIR/adapters.json names the checkpoint that is adapted, which must stay wh
 """
 
 import dataclasses
+import functools
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
+from rec_align.models.t5 import Transformer
 from rec_align.pretrained.checkpoint import Checkpoint, Index
-from rec_align.pretrained.opening import open_checkpoint
+from rec_align.pretrained.opening import load_params, open_checkpoint
 
 RECORD = "adapters.json"
 
 
-def write_base(model_dir: str | os.PathLike[str], path: str) -> None:
-    """Notes the checkpoint that the adapters of a run adapt."""
-    model_dir = epath.Path(model_dir)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    path = path if "://" in path else os.path.abspath(path)
-    (model_dir / RECORD).write_text(json.dumps({"initial_checkpoint_path": path}) + "\n")
+def initial_params(
+    network: Transformer, path: str | None, model_dir: str | os.PathLike[str]
+) -> Callable[[Any], Any] | None:
+    """What `loop.train` starts from: the checkpoint at `path`, or nothing.
+
+    A run of adapters notes its base, down to the step of a run, and keeps to it when it goes on.
+
+    Raises:
+      ValueError: there is no such checkpoint, or the run adapts another one.
+    """
+    if not network.config.lora:
+        return functools.partial(load_params, path) if path else None
+    record = epath.Path(model_dir) / RECORD
+    if record.exists():
+        base = read_base(model_dir)
+        given = _absolute(path) if path else base
+        if base != given and not base.startswith(f"{given}/checkpoints/"):
+            raise ValueError(
+                f"INITIAL_CHECKPOINT_PATH: {model_dir} holds adapters of {base}, not of {path}; "
+                "leave it out, or train into another MODEL_DIR."
+            )
+    elif path:
+        base = _absolute(open_checkpoint(path).path)
+    else:
+        return None
+
+    def load(like: Any) -> Any:
+        params = load_params(base, like)
+        if jax.process_index() == 0:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps({"initial_checkpoint_path": base}) + "\n")
+        return params
+
+    return load
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)
 
 
 def read_base(model_dir: str | os.PathLike[str]) -> str:

@@ -77,7 +77,15 @@ class Checkpoints:
                 f"{self.path}/{step} holds parameters alone, as imported ones do: train with "
                 "INITIAL_CHECKPOINT_PATH set to its MODEL_DIR, into a MODEL_DIR of its own."
             )
-        return TrainState(**self._restore(step, like._asdict()))
+        try:
+            return TrainState(**self._restore(step, like._asdict()))
+        except (ValueError, TypeError) as error:  # Orbax's, by what differs first
+            if "opt_state" not in str(error):
+                raise
+            raise ValueError(
+                f"{self.path}/{step} was trained with another optimizer: keep it, or start a run "
+                f"of its own with INITIAL_CHECKPOINT_PATH. ({error})"
+            ) from error
 
     def find_step(self, which: int | str = "best") -> int:
         """The step of a checkpoint: `best`, `latest` or a step number that is there.
@@ -146,5 +154,8 @@ def check_fits(
     if rows:
         raise ValueError(
             f"the checkpoint {path} does not fit the network, {len(rows)} parameters differ. Use "
-            "the model gin file and vocabulary it was trained with.\n  " + "\n  ".join(rows)
+            "the model gin file and vocabulary it was trained with; lora_a and lora_b are "
+            "adapters: give gin/runs/lora.gin for a run that has them and leave it out for others, "
+            "and start a new run from adapters only after `rec-align checkpoint export`.\n  "
+            + "\n  ".join(rows)
         )

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from rec_align.models.lora import split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
-from rec_align.training.checkpoints import Checkpoints
+from rec_align.training.checkpoints import Checkpoints, shapes
 from rec_align.training.prefetch import prefetch
 from rec_align.training.progress import Writer, progress_bar
 from rec_align.training.state import (
@@ -101,10 +101,11 @@ def train(
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
     mesh = mesh or sharding.make_mesh()
-    if network.config.lora and initial_params is None:
-        raise ValueError("INITIAL_CHECKPOINT_PATH: adapters need a checkpoint that they adapt.")
+    _check_adapters(network, initial_params)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
-    state, frozen = _first_state(network, optimizer, mesh, checkpoints, seed, initial_params)
+    stop = StopRequest()
+    with stop:  # a signal while a large checkpoint is read is not lost
+        state, frozen = _first_state(network, optimizer, mesh, checkpoints, seed, initial_params)
     train_step = make_train_step(
         network,
         optimizer,
@@ -132,7 +133,7 @@ def train(
     metrics: dict[str, float] = {}
     with (
         jax.set_mesh(mesh),
-        StopRequest() as stop,
+        stop,
         contextlib.closing(checkpoints),
         contextlib.closing(source),
         progress_bar(schedule.total_steps, step) as bar,
@@ -163,6 +164,24 @@ def train(
         checkpoints.wait()
     stopped_by = stop.requested if step < schedule.total_steps else None
     return Outcome(state, stopped_by, metrics)
+
+
+def _check_adapters(network: Transformer, initial_params: Callable[[Any], Any] | None) -> None:
+    """Raises ValueError where adapters have nothing to adapt, or adapt nothing."""
+    lora = network.config.lora
+    if lora is None:
+        return
+    if initial_params is None:
+        raise ValueError(
+            "INITIAL_CHECKPOINT_PATH: adapters need what they adapt: a Hugging Face directory, a "
+            "T5X checkpoint, or the MODEL_DIR of a run."
+        )
+    adapters, rest = split_adapters(sharding.abstract_params(network))
+    if not adapters:
+        names = [name.removesuffix("/kernel") for name in shapes(rest) if name.endswith("kernel")]
+        raise ValueError(
+            f"Lora.targets {lora.targets!r} matches no layer; they are called {', '.join(names)}."
+        )
 
 
 def _first_state(

@@ -62,6 +62,6 @@ def adamw(
     )
 
 
-def adafactor(schedule: optax.Schedule) -> optax.GradientTransformation:
+def adafactor(schedule: optax.Schedule, *, decay_rate: float = 0.8) -> optax.GradientTransformation:
     """Adafactor with T5's settings: factored second moments, updates scaled by parameter size."""
-    return optax.adafactor(schedule, decay_rate=0.8, multiply_by_parameter_scale=True)
+    return optax.adafactor(schedule, decay_rate=decay_rate, multiply_by_parameter_scale=True)

@@ -19,7 +19,7 @@ from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import Transformer, empty_cache
-from rec_align.training.sharding import make_mesh, replicate, shard_whole_batch
+from rec_align.training.sharding import make_mesh, num_batch_shards, replicate, shard_whole_batch
 from rec_align.training.state import Batch
 
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
@@ -63,7 +63,7 @@ class Predictor:
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
-        return self._call(self._recommend, user_inputs(batch), self._trie)
+        return self._call(self._recommend, user_inputs(batch), (), self._trie)
 
     def rank(self, batch: Batch) -> np.ndarray:
         """Log-probabilities of `candidate_tokens` [batch, candidates, length]: [batch, candidates].
@@ -74,17 +74,24 @@ class Predictor:
         # Padding to a multiple of 4 bounds the number of shapes that are compiled.
         longest = int((tokens > 0).sum(axis=-1).max())
         length = min(-(-longest // 4) * 4, tokens.shape[-1])
-        candidates = shard_whole_batch(tokens[..., :length], self._mesh)
-        return self._call(self._rank, user_inputs(batch), candidates)
+        return self._call(self._rank, user_inputs(batch), (tokens[..., :length],))
 
     def generate(self, batch: Batch) -> np.ndarray:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
         return self._call(self._generate, user_inputs(batch))
 
-    def _call(self, function, inputs: tuple[Any, Any, Any], *rest: Any) -> Any:
+    def _call(self, function, inputs: tuple[Any, ...], further: tuple[Any, ...] = (), *rest: Any):
+        """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
+        num_rows = len(inputs[0])
+        missing = -num_rows % num_batch_shards(self._mesh)
+
+        def filled(array: np.ndarray) -> np.ndarray:
+            return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+
         with jax.set_mesh(self._mesh):
-            found = function(self._params, shard_whole_batch(inputs, self._mesh), *rest)
-            return jax.device_get(found)
+            placed = shard_whole_batch(jax.tree.map(filled, (inputs, further)), self._mesh)
+            found = function(self._params, placed[0], *placed[1], *rest)
+            return jax.tree.map(lambda array: array[:num_rows], jax.device_get(found))
 
 
 def user_inputs(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:

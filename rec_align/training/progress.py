@@ -16,7 +16,10 @@ Writer = Callable[[int, Mapping[str, float]], None]
 
 
 class JsonlWriter:
-    """Appends one line a call to `metrics.jsonl`: {"step": ..., "time": ..., NAME: value, ...}."""
+    """Appends one line a call to `metrics.jsonl`: {"step": ..., "time": ..., NAME: value, ...}.
+
+    A run that was killed repeats the steps since its last checkpoint: the later line counts.
+    """
 
     def __init__(self, model_dir: str | os.PathLike[str]):
         self._path = epath.Path(model_dir) / "metrics.jsonl"

@@ -71,7 +71,8 @@ def abstract_opt_state(optimizer: optax.GradientTransformation, params: Any, mes
     """The shapes and placements of an optimizer's state.
 
     Moments live where their parameter lives. A factored moment (Adafactor's rows and columns) has
-    the parameter's shape without one dimension, and is split as the others are.
+    the parameter's shape without one dimension, and is split as the others are; of a square kernel
+    both are split as its second dimension.
 
     Args:
       optimizer: an optax transformation.
@@ -104,7 +105,12 @@ def batch_sharding(mesh: Mesh, batch_size: int) -> NamedSharding:
     return NamedSharding(mesh, mesh_axes(("batch",), (batch_size,), mesh))
 
 
-def host_shard(mesh: Mesh, batch_size: int) -> tuple[int, int]:
+def num_batch_shards(mesh: Mesh) -> int:
+    """Over how many groups of devices the rows of a batch are split."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def host_shard(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> tuple[int, int]:
     """Which part of every batch this host brings: (its number, how many parts there are).
 
     Hosts whose devices hold the same rows (a `model` axis that spans hosts) bring the same part.
@@ -112,11 +118,11 @@ def host_shard(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     Raises:
       ValueError: the batch does not divide, or the hosts' rows overlap in part.
     """
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % shards:
+    shards = num_batch_shards(mesh)
+    if num_microbatches < 1 or batch_size < 1 or batch_size % (shards * num_microbatches):
         raise ValueError(
-            f"BATCH_SIZE: {batch_size} does not divide by the mesh's data x fsdp = {shards}; take "
-            f"a multiple of {shards}."
+            f"BATCH_SIZE: {batch_size} does not divide by data x fsdp of the mesh ({shards}) x "
+            f"NUM_MICROBATCHES ({num_microbatches}); take a multiple of the product."
         )
     rows: dict[int, set[int]] = {}
     for row, devices in enumerate(mesh.devices.reshape(shards, -1)):
@@ -133,7 +139,7 @@ def host_shard(mesh: Mesh, batch_size: int) -> tuple[int, int]:
 
 def num_parts(mesh: Mesh) -> int:
     """Of how many parts, each from one or more hosts, a batch is made."""
-    return host_shard(mesh, mesh.shape["data"] * mesh.shape["fsdp"])[1]
+    return host_shard(mesh, num_batch_shards(mesh))[1]
 
 
 def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

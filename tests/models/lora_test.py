@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from rec_align.models.lora import Lora, join, merge_adapters, split_adapters
+from rec_align.models.lora import ADAPTER_NAMES, Lora, join, split_adapters
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.training.checkpoints import shapes
 from rec_align.training.state import init_params
@@ -22,6 +23,18 @@ CONFIG = T5Config(
     lora=Lora(rank=3),
 )
 TOKENS = np.random.default_rng(0).integers(2, 60, (2, 7)).astype(np.int32)
+
+
+def merge_adapters(params):
+    """The same network without adapters: each adapted kernel becomes W + A B."""
+    flat = flatten_dict(params)
+    merged = {path: leaf for path, leaf in flat.items() if path[-1] not in ADAPTER_NAMES}
+    for path in flat:
+        if path[-1] == "lora_a":
+            layer = path[:-1]
+            product = np.asarray(flat[path]) @ np.asarray(flat[(*layer, "lora_b")])
+            merged[(*layer, "kernel")] = merged[(*layer, "kernel")] + product
+    return unflatten_dict(merged)
 
 
 def logits(config, params):
@@ -64,3 +77,8 @@ def test_merged_kernels_give_the_adapted_logits(params, scan_layers):
     frozen = split_adapters(trained)[1]
     change = logits(dataclasses.replace(CONFIG, lora=None), frozen) - expected
     assert np.abs(change).max() > 0.1  # the adapters did matter
+
+
+def test_a_pattern_that_cannot_be_read_is_refused():
+    with pytest.raises(ValueError, match=r"Lora.targets '\(' is no regular expression"):
+        Lora(targets="(")

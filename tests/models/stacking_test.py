@@ -79,6 +79,6 @@ def test_bfloat16_activations_keep_float32_parameters(plain):
 
 
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(ValueError, match="remat_policy is 'some'.*minimal"):
+    with pytest.raises(ValueError, match=r"remat_policy is 'some'.*minimal"):
         network = Transformer(dataclasses.replace(CONFIG, remat_policy="some"))
         jax.eval_shape(lambda: init_params(network, 0))

@@ -1,5 +1,7 @@
 """Against Hugging Face's T5 itself, at real sizes, both ways; where torch and transformers are."""
 
+import pathlib
+
 import jax
 import numpy as np
 import parity
@@ -13,6 +15,7 @@ transformers = pytest.importorskip("transformers", reason=REASON)
 
 import hf_models  # noqa: E402 - imports torch
 
+FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 SIZES = {
     # FLAN-T5-small's.
     False: {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6},
@@ -68,7 +71,7 @@ def test_hugging_face_reads_what_is_exported(directory, reference, tmp_path):
 
 def test_a_network_of_ours_computes_the_same_there(tmp_path):
     """The other way round: weights that this network drew, exported."""
-    _, params = parity.load("tests/pretrained/fixtures/hf_v1_1_untied")
+    _, params = parity.load(FIXTURES / "hf_v1_1_untied")
     params = jax.tree.map(lambda leaf: leaf * 1.1, params)
     converting.save_params(tmp_path / "run", params)
     converting.export_hf(tmp_path / "run", tmp_path / "out")
@@ -92,7 +95,7 @@ def test_the_exported_vocabulary_gives_the_same_tokens(tmp_path):
         minloglevel=2,
     )
     pieces = tmp_path / "pieces.model"
-    converting.import_checkpoint("tests/pretrained/fixtures/hf_v1_1_untied", tmp_path / "run")
+    converting.import_checkpoint(FIXTURES / "hf_v1_1_untied", tmp_path / "run")
     converting.export_hf(tmp_path / "run", tmp_path / "out", vocabulary=pieces)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     ours = seqio.SentencePieceVocabulary(str(pieces), extra_ids=100)

@@ -9,10 +9,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from rec_align import runs
-from rec_align.models.lora import Lora, merge_adapters, split_adapters
-from rec_align.pretrained.adapters import merged
+from rec_align.models.lora import Lora, split_adapters
+from rec_align.pretrained import adapters as adapters_lib
 from rec_align.pretrained.opening import open_checkpoint
 from rec_align.training.checkpoints import Checkpoints, shapes
+from tests.models.lora_test import merge_adapters
 from tests.training import mesh_run
 
 BASE = mesh_run.NETWORK
@@ -24,7 +25,7 @@ ADAPTED = BASE.clone(
 
 
 def run(model_dir, steps, network=ADAPTED, base=None, **kwargs):
-    start = runs.initial_params(network, base and str(base), model_dir)
+    start = adapters_lib.initial_params(network, base and str(base), model_dir)
     return mesh_run.run(model_dir, "1x1x1", steps, network=network, initial_params=start, **kwargs)
 
 
@@ -57,7 +58,7 @@ def test_only_adapters_are_trained_and_saved(base_dir, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, expected, found)
 
     # Folded into the base, as an export writes them.
-    checkpoint = merged(open_checkpoint(tmp_path, "latest"))
+    checkpoint = adapters_lib.merged(open_checkpoint(tmp_path, "latest"))
     expected = flatten_dict(merge_adapters(params), sep="/")
     assert checkpoint.shapes == shapes(base)
     for name, array in expected.items():
@@ -78,9 +79,36 @@ def test_adapters_resume_bit_for_bit(base_dir, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, whole.state, resumed.state)
 
 
-def test_adapters_of_nothing_are_refused(tmp_path):
+def test_a_run_keeps_to_what_it_adapts(base_dir, tmp_path):
+    run(tmp_path / "run", 2, base=base_dir)
+    base = adapters_lib.read_base(tmp_path / "run")
+    assert base == str(base_dir / "checkpoints" / "20")
+    run(tmp_path / "run", 3)  # it knows its base
+    run(tmp_path / "other", 1, network=BASE)
+    for wrong, message in [(tmp_path / "other", "not of"), (tmp_path / "missing", "not of")]:
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path / "run", 4, base=wrong)
+    with pytest.raises(ValueError, match="which does not exist"):
+        run(tmp_path / "new", 1, base=tmp_path / "missing")
+    assert adapters_lib.read_base(tmp_path / "run") == base
+    with pytest.raises(ValueError, match=r"lora\.gin"):
+        runs.load_run(ADAPTED, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"lora\.gin"):
+        runs.load_run(BASE, tmp_path / "run")
+
+
+def test_adapters_of_nothing_are_refused(base_dir, tmp_path):
     with pytest.raises(ValueError, match="INITIAL_CHECKPOINT_PATH"):
         run(tmp_path, 1)
+    config = dataclasses.replace(BASE.config, lora=Lora(targets=".*attention/q"))
+    with pytest.raises(ValueError, match=r"matches no layer.*encoder/layers_0/attention/query"):
+        run(tmp_path, 1, network=BASE.clone(config=config), base=base_dir)
+
+
+def test_another_optimizer_is_refused(tmp_path):
+    run(tmp_path, 1, network=BASE)
+    with pytest.raises(ValueError, match="another optimizer"):
+        run(tmp_path, 2, network=BASE, optimizer=optax.sgd(0.1))
 
 
 @pytest.mark.parametrize("num_microbatches", [2, 8])

@@ -5,6 +5,7 @@ Trains in FOLDER/MESH; prints a JSON line for each mesh: its losses, how it ende
 trained network recommends.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -16,7 +17,9 @@ import numpy as np
 import optax
 
 from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.lora import Lora
 from rec_align.models.t5 import T5Config, Transformer
+from rec_align.pretrained import adapters
 from rec_align.training import loop, optimizers, sharding
 from rec_align.training.prediction import Predictor
 
@@ -105,6 +108,25 @@ def recommend(params: Any, mesh_shape: str) -> dict[str, Any]:
     }
 
 
+def run_adapters(folder: str, mesh_shape: str) -> list[float]:
+    """All options at once: adapters of the run in FOLDER/one, scanned and rematerialised layers,
+    microbatches, Adafactor. The losses of four steps."""
+    config = dataclasses.replace(
+        NETWORK.config, lora=Lora(rank=2), scan_layers=True, remat_policy="full", dropout_rate=0.0
+    )
+    network = NETWORK.clone(config=config)
+    model_dir = os.path.join(folder, f"adapters_{mesh_shape}")
+    return run(
+        model_dir,
+        mesh_shape,
+        4,
+        network=network,
+        optimizer=optimizers.adafactor(optax.constant_schedule(1.0)),
+        initial_params=adapters.initial_params(network, os.path.join(folder, "one"), model_dir),
+        num_microbatches=2,
+    )[1]
+
+
 def main() -> None:
     folder, meshes, steps, *hosts = sys.argv[1:]
     if hosts:
@@ -115,6 +137,8 @@ def main() -> None:
         ended = {"losses": losses, "stopped_by": outcome.stopped_by, "step": step}
         if mesh == "2x2x2":  # uses all axes; compiling prediction takes longest
             ended |= recommend(outcome.state.params, mesh)
+            if not hosts:
+                ended["adapters"] = run_adapters(folder, mesh)
         print(json.dumps(ended))
 
 

@@ -70,7 +70,7 @@ def one_device(folder):
 
 
 @pytest.fixture(scope="module")
-def eight_devices(folder):
+def eight_devices(folder, one_device):
     found = results(start(folder, ",".join(MESHES), STEPS))
     return dict(zip(MESHES, found, strict=True))
 
@@ -100,6 +100,12 @@ def test_a_checkpoint_of_one_mesh_loads_on_another(folder, one_device, eight_dev
     # And what eight devices wrote, on one.
     _, found = mesh_run.run(folder / MESHES[-1], "1x1x1", STEPS + 1)
     np.testing.assert_allclose(found, one_device[-2:], rtol=2e-5)
+
+
+def test_a_mesh_trains_adapters_as_one_device_does(folder, eight_devices):
+    expected = mesh_run.run_adapters(folder, "1x1x1")
+    np.testing.assert_allclose(eight_devices["2x2x2"]["adapters"], expected, rtol=2e-5)
+    assert len(set(expected)) == 5  # four steps that moved, and a validation
 
 
 def test_two_processes(tmp_path, one_device):
@@ -156,3 +162,5 @@ def test_what_does_not_fit_is_refused():
             sharding.make_mesh(shape)
     with pytest.raises(ValueError, match="BATCH_SIZE: 3 does not divide"):
         sharding.host_shard(mesh(data=2, fsdp=1, model=1), 3)
+    with pytest.raises(ValueError, match=r"NUM_MICROBATCHES \(4\)"):
+        sharding.host_shard(mesh(data=1, fsdp=64, model=1), 128, 4)
