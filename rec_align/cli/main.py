@@ -17,6 +17,7 @@ COMMANDS = {
     "train-compiled": "train on those files",
     "show": "print a task's examples as the model sees them",
     "report": "print a run's scores and some users' recommendations",
+    "plan": "what a training step needs on each device, before you rent it",
     "checkpoint": "import pretrained weights, or export a run's",
 }
 
