@@ -52,8 +52,8 @@ class PartTokenizer:
         """
         rows = self._rows.lookup(parts)
         is_known = rows >= 0
-        looked_up = tf.gather(self._known, tf.boolean_mask(rows, is_known))
-        fresh = self._tokenizer.tokenize(tf.boolean_mask(parts, ~is_known))
+        looked_up = tf.gather(self._known, tf.gather(rows, tf.where(is_known)[:, 0]))
+        fresh = self._tokenizer.tokenize(tf.gather(parts, tf.where(~is_known)[:, 0]))
         tokens = tf.concat([looked_up.values, fresh.values], 0)
         lengths = tf.cast(tf.concat([looked_up.row_lengths(), fresh.row_lengths()], 0), tf.int32)
         ends = tf.cumsum(lengths)

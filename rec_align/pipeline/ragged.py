@@ -1,6 +1,7 @@
 """Steps on many examples at once: the cost of a TensorFlow operation is shared by a batch."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -29,3 +30,56 @@ def map_batches(dataset: tf.data.Dataset, function: Callable[[Batch], Batch]) ->
 def as_ragged(rows: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
     """[batch, (length)], also of a feature that has one length in all examples."""
     return rows if isinstance(rows, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(rows)
+
+
+def from_splits(values: tf.Tensor, splits: tf.Tensor) -> tf.RaggedTensor:
+    """[n] values and [batch + 1] splits -> [batch, (length)]."""
+    return tf.RaggedTensor.from_row_splits(tf.ensure_shape(values, [None]), splits, validate=False)
+
+
+class Rows(NamedTuple):
+    """Which of [n] values, laid one row after the other, are in which of [batch] rows.
+
+    What `tf.RaggedTensor` knows as well, in a tenth of the operations.
+
+    Attributes:
+      splits: [batch + 1] int32; row b has the values splits[b]:splits[b + 1].
+      numbers: [n] int32, the row of each value.
+    """
+
+    splits: tf.Tensor
+    numbers: tf.Tensor
+
+    @classmethod
+    def of(cls, splits: tf.Tensor) -> "Rows":
+        """From the splits of a ragged tensor."""
+        splits = tf.cast(splits, tf.int32)
+        return cls(splits, tf.searchsorted(splits, tf.range(splits[-1]), side="right") - 1)
+
+    @classmethod
+    def of_lengths(cls, lengths: tf.Tensor) -> "Rows":
+        """From the length of each row: [batch] int32."""
+        return cls.of(tf.concat([[0], tf.cumsum(lengths)], 0))
+
+    @property
+    def lengths(self) -> tf.Tensor:
+        """How many values each row has: [batch] int32."""
+        return self.splits[1:] - self.splits[:-1]
+
+    @property
+    def positions(self) -> tf.Tensor:
+        """The place of each value in its row: [n] int32."""
+        return tf.range(tf.size(self.numbers)) - tf.gather(self.splits, self.numbers)
+
+    def sums(self, values: tf.Tensor) -> tf.Tensor:
+        """The sum of each row: [n] -> [batch]."""
+        return tf.math.unsorted_segment_sum(values, self.numbers, tf.size(self.splits) - 1)
+
+    def maxima(self, values: tf.Tensor) -> tf.Tensor:
+        """The greatest value of each row, the least int32 where it has none: [n] -> [batch]."""
+        return tf.math.unsorted_segment_max(values, self.numbers, tf.size(self.splits) - 1)
+
+    def running_sums(self, values: tf.Tensor) -> tf.Tensor:
+        """The sums in each row up to each value, that one included: [n] -> [n]."""
+        sums = tf.concat([[0], tf.cumsum(values)], 0)
+        return sums[1:] - tf.gather(sums, tf.gather(self.splits, self.numbers))

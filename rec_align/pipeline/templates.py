@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
+from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 from rec_align.pipeline.seeds import TEMPLATE, fold
 from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
@@ -47,9 +47,12 @@ def _lay_out(
 
 def _join(parts: tf.RaggedTensor, separator: str) -> tf.Tensor:
     """The parts of each row that are not empty as one text: [batch, (parts)] -> [batch]."""
-    written = parts.with_values(tf.not_equal(parts.values, ""))
-    return tf.strings.reduce_join(
-        tf.ragged.boolean_mask(parts, written), axis=1, separator=separator
+    written = tf.where(tf.not_equal(parts.values, ""))[:, 0]
+    return tf.strings.unsorted_segment_join(
+        tf.gather(parts.values, written),
+        tf.gather(Rows.of(parts.row_splits).numbers, written),
+        tf.size(parts.row_splits) - 1,
+        separator,
     )
 
 
@@ -119,11 +122,9 @@ def fill_template(
         written = tf.gather(tf.concat([*(p.values for p in parts), texts], 0), places)
         if has_glue:
             touching = tf.reshape(tf.gather(glue, template), [-1, 2])
-            touching = tf.repeat(touching, flat_lengths, axis=0)
+            touching = tf.gather(touching, Rows.of_lengths(flat_lengths).numbers)
             written = touching[:, 0] + written + touching[:, 1]
-        rows = tf.RaggedTensor.from_row_lengths(
-            written, tf.reduce_sum(lengths, axis=1), validate=False
-        )
+        rows = from_splits(written, Rows.of_lengths(tf.reduce_sum(lengths, axis=1)).splits)
         return {
             "inputs_parts": rows,
             "inputs_part_blocks": rows.with_values(

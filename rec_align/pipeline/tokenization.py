@@ -6,13 +6,14 @@ pieces ('Toy Story'); then the parts decide, and an item is written by the same 
 stands.
 """
 
+import functools
 from collections.abc import Mapping
 
 import seqio
 import tensorflow as tf
 
-from rec_align.pipeline.known_parts import open_tokenizer
-from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
+from rec_align.pipeline.known_parts import PartTokenizer, open_tokenizer
+from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 from rec_align.pipeline.vocabulary import EOS_ID
 
 _NO_LIMIT = 2**31 - 1
@@ -23,79 +24,73 @@ _PART_FEATURES = (
 _PART_SUFFIXES = ("_parts", "_blocks", "_items")
 
 
-def _sums(values: tf.Tensor, like: tf.RaggedTensor) -> tf.Tensor:
-    """The sum of each row: [n] int32, laid out as `like.values` -> [batch] int32."""
-    return tf.math.unsorted_segment_sum(values, like.value_rowids(), like.nrows())
-
-
-def _running_sums(values: tf.Tensor, like: tf.RaggedTensor) -> tf.Tensor:
-    """The sums in each row up to each value, that one included: [n] -> [n] int32."""
-    sums = tf.concat([[0], tf.cumsum(values)], 0)
-    return sums[1:] - tf.gather(sums, tf.gather(like.row_starts(), like.value_rowids()))
-
-
-def _fit_history(lengths: tf.Tensor, items: tf.RaggedTensor, limits: tf.Tensor) -> tf.Tensor:
+def _fit_history(lengths: tf.Tensor, items: tf.Tensor, rows: Rows, limits: tf.Tensor) -> tf.Tensor:
     """Which parts stay when the oldest items are cut until `limits` tokens a row are left.
 
     Example: one row of lengths 3 2 2 2, items 0 1 2 3, limit 7 -> True False True True.
 
     Args:
       lengths: [n] int32, tokens of each part.
-      items: [batch, (parts)] int32, with n values.
+      items: [n] int32.
+      rows: of the parts.
       limits: [batch] int32.
 
     Returns:
       [n] bool.
     """
-    rows, numbers = items.value_rowids(), items.values
-    excess = tf.gather(_sums(lengths, items) - limits, rows)
-    history_lengths = tf.where(numbers > 0, lengths, 0)
-    enough = (numbers > 0) & (_running_sums(history_lengths, items) >= excess)
-    last_cut = tf.math.unsorted_segment_min(
-        tf.where(enough, numbers, _NO_LIMIT), rows, items.nrows()
-    )
-    return (numbers == 0) | (excess <= 0) | (numbers > tf.gather(last_cut, rows))
+    excess = tf.gather(rows.sums(lengths) - limits, rows.numbers)
+    history_lengths = tf.where(items > 0, lengths, 0)
+    enough = (items > 0) & (rows.running_sums(history_lengths) >= excess)
+    last_cut = -rows.maxima(tf.where(enough, -items, -_NO_LIMIT))
+    return (items == 0) | (excess <= 0) | (items > tf.gather(last_cut, rows.numbers))
 
 
-def _fit_targets(
-    lengths: tf.Tensor, alive: tf.Tensor, like: tf.RaggedTensor, limit: int
-) -> tf.Tensor:
+def _fit_targets(lengths: tf.Tensor, alive: tf.Tensor, rows: Rows, limit: int) -> tf.Tensor:
     """Which targets stay: of each row the newest that fit, always the last one: [m] bool."""
     alive_lengths = tf.where(alive, lengths, 0)
-    totals = tf.gather(_sums(alive_lengths, like), like.value_rowids())
-    newest_first = totals - _running_sums(alive_lengths, like) + alive_lengths
-    is_last = tf.equal(tf.range(tf.size(lengths)), _last_places(like))
+    totals = tf.gather(rows.sums(alive_lengths), rows.numbers)
+    newest_first = totals - rows.running_sums(alive_lengths) + alive_lengths
+    is_last = tf.equal(rows.positions + 1, tf.gather(rows.lengths, rows.numbers))
     return (alive & (newest_first <= limit)) | is_last
 
 
-def _last_places(like: tf.RaggedTensor) -> tf.Tensor:
-    """For each value the place of the last one of its row: [n] int32."""
-    return tf.cast(tf.gather(like.row_limits(), like.value_rowids()), tf.int32) - 1
-
-
-def _take(
-    values: tf.Tensor, lengths: tf.Tensor, like: tf.RaggedTensor, limits: tf.Tensor
-) -> tf.RaggedTensor:
-    """Values of parts as rows, each cut at its limit.
+def _lay_out(
+    tokens: tf.Tensor,
+    begins: tf.Tensor,
+    lengths: tf.Tensor,
+    blocks: tf.Tensor,
+    part_rows: Rows,
+    limits: tf.Tensor,
+    num_added: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The tokens of parts as rows, each cut at its limit, some with an EOS added.
 
     Args:
-      values: [t], the values of all parts, one after the other.
-      lengths: [n] int32, how many are each part's.
-      like: [batch, (parts)], which parts are in which row.
+      tokens: [t] int32.
+      begins: [n] int32, where each part's tokens are.
+      lengths: [n] int32, how many are taken of each part.
+      blocks: [n] int32, the block of each part.
+      part_rows: which parts are in which row.
       limits: [batch] int32.
+      num_added: [batch] int32, 1 where an EOS in block 0 is added, else 0.
+
+    Returns:
+      tokens and blocks, one row after the other, and the rows' splits, all int32.
     """
-    rows = tf.RaggedTensor.from_row_lengths(values, _sums(lengths, like), validate=False)
-    return tf.RaggedTensor.from_row_lengths(
-        tf.boolean_mask(values, _positions(rows) < tf.gather(limits, rows.value_rowids())),
-        tf.minimum(tf.cast(rows.row_lengths(), tf.int32), limits),
-        validate=False,
+    ranges = tf.ragged.range(begins, begins + lengths)
+    parts = Rows.of(ranges.row_splits).numbers
+    rows = Rows.of_lengths(part_rows.sums(lengths))
+    positions = rows.positions
+    kept = tf.where(positions < tf.gather(limits, rows.numbers))[:, 0]
+    splits = tf.cumsum(tf.minimum(rows.lengths, limits) + num_added)
+    splits = tf.concat([[0], splits], 0)
+    places = tf.gather(tf.gather(splits, rows.numbers) + positions, kept)[:, None]
+    parts = tf.gather(parts, kept)
+    size = splits[-1:]
+    laid_out = tf.tensor_scatter_nd_update(
+        tf.fill(size, EOS_ID), places, tf.gather(tokens, tf.gather(ranges.values, kept))
     )
-
-
-def _positions(rows: tf.RaggedTensor) -> tf.Tensor:
-    """The place of each value in its row: [n] int32."""
-    starts = tf.gather(rows.row_starts(), rows.value_rowids())
-    return tf.range(tf.size(rows.values)) - tf.cast(starts, tf.int32)
+    return laid_out, tf.scatter_nd(places, tf.gather(blocks, parts), size), splits
 
 
 def tokenize_parts(
@@ -124,63 +119,80 @@ def tokenize_parts(
       The examples with `inputs`, `inputs_blocks`, `targets`, `targets_blocks` (int32), and
       `num_cut_parts`, `num_cut_tokens` (int32): what both sides lost. The parts are dropped.
     """
-    tokenizer = open_tokenizer(output_features["inputs"].vocabulary)
     limits = sequence_length or {}
-    inputs_limit = limits.get("inputs") or _NO_LIMIT
-    targets_limit = limits.get("targets") or _NO_LIMIT
+    write = _writer(
+        open_tokenizer(output_features["inputs"].vocabulary),
+        limits.get("inputs") or _NO_LIMIT,
+        limits.get("targets") or _NO_LIMIT,
+    )
 
     def tokenize(batch: Batch) -> Batch:
-        ragged = {name: as_ragged(batch[name]) for name in _PART_FEATURES}
-        input_parts, target_parts = ragged["inputs_parts"], ragged["targets_parts"]
-        blocks = ragged["inputs_part_blocks"].values
-        target_blocks = ragged["targets_part_blocks"].values
-        size = tf.size(input_parts.values)
-        parts = tf.concat([input_parts.values, target_parts.values], 0)
-        tokens, begins, ends = tokenizer.tokenize(parts)
-
-        begin, end = begins[:size], ends[:size] - 1
-        is_plain = tf.cast(tf.reduce_max(ragged["inputs_part_blocks"], axis=1) == 0, tf.int32)
-        room = inputs_limit - is_plain
-        kept = _fit_history(end - begin, ragged["inputs_part_items"], room)
-        lengths = tf.where(kept, end - begin, 0)
-        inputs = tf.gather(tokens, tf.ragged.range(begin, begin + lengths).values)
-        inputs = _take(inputs, lengths, input_parts, room)
-        inputs_blocks = _take(tf.repeat(blocks, lengths), lengths, input_parts, room)
-        ending = tf.RaggedTensor.from_row_lengths(
-            tf.fill([tf.reduce_sum(is_plain)], EOS_ID), is_plain, validate=False
-        )
-
-        target_begin, target_end = begins[size:], ends[size:]
-        last_cut_block = tf.math.unsorted_segment_max(
-            tf.where(kept, -1, blocks), input_parts.value_rowids(), input_parts.nrows()
-        )
-        alive = target_blocks > tf.gather(last_cut_block, target_parts.value_rowids())
-        answered = _fit_targets(target_end - target_begin, alive, target_parts, targets_limit)
-        target_lengths = tf.where(answered, target_end - target_begin, 0)
-        targets = tf.gather(
-            tokens, tf.ragged.range(target_begin, target_begin + target_lengths).values
-        )
-        most = tf.fill([target_parts.nrows()], targets_limit)
-        targets = _take(targets, target_lengths, target_parts, most)
-        # A single target longer than the limit loses its tail, not its EOS.
-        is_last = tf.equal(tf.range(tf.size(targets.values)), _last_places(targets))
-        targets = targets.with_values(tf.where(is_last, EOS_ID, targets.values))
-        targets_blocks = tf.repeat(target_blocks, target_lengths)
-
-        num_tokens = _sums(end - begin, input_parts) + is_plain
-        num_tokens += _sums(target_end - target_begin, target_parts)
-        num_cut = _sums(tf.cast(~kept, tf.int32), input_parts)
-        num_cut += _sums(tf.cast(~answered, tf.int32), target_parts)
-        inputs = tf.concat([inputs, ending], axis=1)
-        num_left = tf.cast(inputs.row_lengths() + targets.row_lengths(), tf.int32)
+        ragged = [as_ragged(batch[name]) for name in _PART_FEATURES]
+        parts, _, _, target_parts, _ = ragged
+        written = write(*(r.values for r in ragged), parts.row_splits, target_parts.row_splits)
         passed_on = {k: v for k, v in batch.items() if not k.endswith(_PART_SUFFIXES)}
         return passed_on | {
-            "inputs": inputs,
-            "inputs_blocks": tf.concat([inputs_blocks, tf.zeros_like(ending)], axis=1),
-            "targets": targets,
-            "targets_blocks": _take(targets_blocks, target_lengths, target_parts, most),
-            "num_cut_parts": num_cut,
-            "num_cut_tokens": num_tokens - num_left,
+            "inputs": from_splits(written["inputs"], written["input_splits"]),
+            "inputs_blocks": from_splits(written["inputs_blocks"], written["input_splits"]),
+            "targets": from_splits(written["targets"], written["target_splits"]),
+            "targets_blocks": from_splits(written["targets_blocks"], written["target_splits"]),
+            "num_cut_parts": written["num_cut_parts"],
+            "num_cut_tokens": written["num_cut_tokens"],
         }
 
     return map_batches(dataset, tokenize)
+
+
+@functools.lru_cache(maxsize=32)
+def _writer(tokenizer: PartTokenizer, inputs_limit: int, targets_limit: int):
+    """What `tokenize_parts` does to a batch. Traced once for all tasks, for it takes a second.
+
+    Its arguments are the values of `_PART_FEATURES` and the splits of the two kinds of parts.
+    """
+    strings, numbers = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)
+    splits = tf.TensorSpec([None], tf.int64)
+
+    @tf.function(
+        input_signature=[strings, numbers, numbers, strings, numbers, splits, splits],
+        autograph=False,
+    )
+    def write(parts, blocks, items, target_parts, target_blocks, input_splits, target_splits):
+        rows, target_rows = Rows.of(input_splits), Rows.of(target_splits)
+        size = tf.size(parts)
+        tokens, begins, ends = tokenizer.tokenize(tf.concat([parts, target_parts], 0))
+
+        begin, part_lengths = begins[:size], ends[:size] - 1 - begins[:size]
+        is_plain = tf.cast(tf.equal(rows.maxima(blocks), 0), tf.int32)
+        room = inputs_limit - is_plain
+        kept = _fit_history(part_lengths, items, rows, room)
+        lengths = tf.where(kept, part_lengths, 0)
+        inputs = _lay_out(tokens, begin, lengths, blocks, rows, room, is_plain)
+
+        begin, target_lengths = begins[size:], ends[size:] - begins[size:]
+        last_cut_block = tf.gather(rows.maxima(tf.where(kept, -1, blocks)), target_rows.numbers)
+        alive = target_blocks > last_cut_block
+        answered = _fit_targets(target_lengths, alive, target_rows, targets_limit)
+        lengths = tf.where(answered, target_lengths, 0)
+        most = tf.fill(tf.shape(room), targets_limit)
+        targets = _lay_out(
+            tokens, begin, lengths, target_blocks, target_rows, most, tf.zeros_like(room)
+        )
+        # A single target longer than the limit loses its tail, not its EOS.
+        last = targets[2][1:, None] - 1
+        ended = tf.tensor_scatter_nd_update(targets[0], last, tf.fill(tf.shape(room), EOS_ID))
+
+        num_tokens = rows.sums(part_lengths) + is_plain + target_rows.sums(target_lengths)
+        num_left = (inputs[2] + targets[2])[1:] - (inputs[2] + targets[2])[:-1]
+        return {
+            "inputs": inputs[0],
+            "inputs_blocks": inputs[1],
+            "input_splits": inputs[2],
+            "targets": ended,
+            "targets_blocks": targets[1],
+            "target_splits": targets[2],
+            "num_cut_parts": rows.sums(tf.cast(~kept, tf.int32))
+            + target_rows.sums(tf.cast(~answered, tf.int32)),
+            "num_cut_tokens": num_tokens - num_left,
+        }
+
+    return write
