@@ -5,6 +5,8 @@ lengths before them. The bytes are those of `SerializeToString(deterministic=Tru
 https://protobuf.dev/programming-guides/encoding and TensorFlow's example.proto.
 """
 
+import functools
+
 import numpy as np
 
 _BITS = 7  # of a number in each byte of a varint
@@ -46,13 +48,17 @@ def example(features: dict[str, bytes]) -> bytes:
 
 def _field(number: int, payload: bytes) -> bytes:
     """A field of a message that has a length: tag, length, bytes."""
-    length = len(payload)
+    return _head(number, len(payload)) + payload
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _head(number: int, length: int) -> bytes:
     head = bytearray([number << 3 | 2])
     while length > 127:
         head.append(length & 127 | 128)
         length >>= _BITS
     head.append(length)
-    return bytes(head) + payload
+    return bytes(head)
 
 
 def _varints(values: np.ndarray) -> tuple[bytes, np.ndarray]:
