@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from rec_align.training import optimizers, sharding
     from rec_align.training.plan import GIB, make_plan
 
-    sharding.host_shard(mesh, args.batch)
+    sharding.host_shard(mesh, args.batch, args.microbatches)
     print(f"compiling for {mesh.size} devices; large models take minutes ...", file=sys.stderr)
     plan = make_plan(
         network,

@@ -123,13 +123,9 @@ def make_plan(
         the program that training runs.
 
     Raises:
-      ValueError: the batch does not divide by the mesh or the microbatches.
+      ValueError: the batch does not divide by the mesh and the microbatches.
     """
-    host_shard(mesh, batch_size)
-    if batch_size % num_microbatches:
-        raise ValueError(
-            f"num_microbatches: a batch of {batch_size} does not divide into {num_microbatches}."
-        )
+    host_shard(mesh, batch_size, num_microbatches)
     state, frozen = abstract_state(network, optimizer, mesh)
     batch = abstract_batch(mesh, batch_size, inputs, targets)
     arguments = {
