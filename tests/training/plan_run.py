@@ -77,7 +77,7 @@ def planned(mesh_shape: str, optimizer: str) -> dict:
     return dataclasses.asdict(make(sharding.make_mesh(mesh_shape), optimizer)[2])
 
 
-def collectives(tpu: str = "") -> dict:
+def collectives(tpu: str = "") -> list[dict]:
     """Programs whose collectives are known: x is [8, 16, 24] float32 split eight ways."""
     devices = topology.topology_devices(tpu) if tpu else jax.devices()
     mesh = jax.make_mesh((8,), ("x",), (jax.sharding.AxisType.Auto,), devices=devices)
@@ -89,11 +89,20 @@ def collectives(tpu: str = "") -> dict:
     def nested(x):
         return jax.lax.scan(lambda y, _: (repeated(y), None), x, length=3)[0]
 
+    def stepped(x):
+        body = lambda state: (state[0] + 2, jax.lax.psum(state[1], "x") / 8)  # noqa: E731
+        return jax.lax.while_loop(lambda state: state[0] < 9, body, (0, x))[1]
+
+    def until_small(x):
+        return jax.lax.while_loop(lambda y: y[0, 0, 0] > 1, lambda y: jax.lax.psum(y, "x"), x)
+
     ring = [(i, (i + 1) % 8) for i in range(8)]
     programs = {
         "psum": lambda x: jax.lax.psum(x, "x"),
         "repeated": repeated,
         "nested": nested,
+        "stepped": stepped,
+        "until_small": until_small,
         "all_gather": lambda x: jax.lax.all_gather(x, "x"),
         "psum_scatter": lambda x: jax.lax.psum_scatter(x, "x", scatter_dimension=1, tiled=True),
         "all_to_all": lambda x: jax.lax.all_to_all(x, "x", 1, 2, tiled=True),
@@ -105,7 +114,12 @@ def collectives(tpu: str = "") -> dict:
         placed = functools.partial(jax.shard_map, mesh=mesh, in_specs=P("x"), out_specs=P("x"))
         return jax.jit(placed(program, check_vma=False)).lower(x).compile().as_text()
 
-    return {name: collective_bytes(compiled(program)) for name, program in programs.items()}
+    texts = {name: compiled(program) for name, program in programs.items()}
+    # XLA notes the length of most loops; without its notes they are followed.
+    unnoted = {name: text.replace("known_trip_count", "") for name, text in texts.items()}
+    return [
+        {name: collective_bytes(text) for name, text in each.items()} for each in (texts, unnoted)
+    ]
 
 
 def on_tpu() -> dict:
