@@ -2,7 +2,7 @@
 
 Every way makes packed rows of 256 and 224 tokens on two threads. One epoch of the mixture is
 compiled first, then batches of both ways are drawn in turns; the baseline is SeqIO. With --memory
-the same mixture is drawn in processes of their own from two synthetic corpora, the second with ten
+a mixture is drawn in processes of their own from two synthetic corpora, the second with ten
 times the users, and what is compared is the most memory they hold.
 
   rec-align data build ml_100k
@@ -122,7 +122,7 @@ def most_memory(name: str) -> None:
     import tasks
 
     tasks.register_built_corpora()
-    batches, _ = open_seqio(f"{name}_aligned")
+    batches, _ = open_seqio(f"{name}_recommendation")  # the items have no attributes
     examples_per_second(batches, 3 * SECONDS)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
