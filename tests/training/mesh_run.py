@@ -1,13 +1,14 @@
 """Small deterministic runs on meshes, started in processes of their own by mesh_test.py.
 
 python -m tests.training.mesh_run FOLDER MESH[,MESH...] STEPS [ADDRESS COUNT INDEX]
-Trains in FOLDER/MESH; prints a JSON line for each mesh: its losses, how it ended, and what the
-trained network recommends.
+Trains in FOLDER/MESH; writes a JSON line for each mesh to FOLDER/results_INDEX.jsonl: its losses,
+how it ended, and what the trained network recommends.
 """
 
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -131,6 +132,7 @@ def main() -> None:
     folder, meshes, steps, *hosts = sys.argv[1:]
     if hosts:
         jax.distributed.initialize(hosts[0], int(hosts[1]), int(hosts[2]))
+    ends = []
     for mesh in meshes.split(","):
         outcome, losses = run(os.path.join(folder, mesh), mesh, int(steps))
         step = int(outcome.state.step)
@@ -139,7 +141,9 @@ def main() -> None:
             ended |= recommend(outcome.state.params, mesh)
             if not hosts:
                 ended["adapters"] = run_adapters(folder, mesh)
-        print(json.dumps(ended))
+        ends.append(json.dumps(ended))
+    results = pathlib.Path(folder, f"results_{jax.process_index()}.jsonl")
+    results.write_text("\n".join(ends))  # not printed: gloo writes to stdout too
 
 
 if __name__ == "__main__":

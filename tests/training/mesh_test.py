@@ -36,7 +36,7 @@ def start(folder, meshes: str, steps: int, *hosts, devices: int = 8) -> subproce
         [sys.executable, "-m", "tests.training.mesh_run", *arguments],
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -49,10 +49,15 @@ def start_two(folder, mesh: str, steps: int) -> list[subprocess.Popen]:
     return [start(folder, mesh, steps, address, 2, index, devices=4) for index in range(2)]
 
 
-def results(process: subprocess.Popen) -> list[dict]:
-    output, errors = process.communicate(timeout=400)
-    assert process.returncode == 0, errors[-3000:]
-    return [json.loads(line) for line in output.splitlines()[-len(MESHES) :] if line[0] == "{"]
+def results(folder, processes: list[subprocess.Popen]) -> list[list[dict]]:
+    """What each process found, a dict for each mesh."""
+    found = []
+    for index, process in enumerate(processes):
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors[-3000:]
+        lines = (folder / f"results_{index}.jsonl").read_text().splitlines()
+        found.append([json.loads(line) for line in lines])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def one_device(folder):
 
 @pytest.fixture(scope="module")
 def eight_devices(folder, one_device):
-    found = results(start(folder, ",".join(MESHES), STEPS))
+    (found,) = results(folder, [start(folder, ",".join(MESHES), STEPS)])
     return dict(zip(MESHES, found, strict=True))
 
 
@@ -110,7 +115,7 @@ def test_a_mesh_trains_adapters_as_one_device_does(folder, eight_devices):
 
 def test_two_processes(tmp_path, one_device):
     """They give the losses and predictions of one, and a signal to one stops both."""
-    (one,), (other,) = (results(process) for process in start_two(tmp_path, "2x2x2", STEPS))
+    (one,), (other,) = results(tmp_path, start_two(tmp_path, "2x2x2", STEPS))
     assert one == other and "items" in one
     np.testing.assert_allclose(one["losses"][:-1], one_device[: STEPS + 1], rtol=2e-5)
 
@@ -121,7 +126,7 @@ def test_two_processes(tmp_path, one_device):
         assert time.monotonic() < deadline and processes[0].poll() is None
         time.sleep(0.2)
     processes[1].send_signal(signal.SIGTERM)
-    (one,), (other,) = (results(process) for process in processes)
+    (one,), (other,) = results(tmp_path, processes)
     assert one == other
     assert one["stopped_by"] == "SIGTERM"
     assert one["step"] > STEPS and one["step"] in steps_of(tmp_path)
