@@ -9,39 +9,25 @@ dropout, in turn in one process. Theirs are used as their users do: PyTorch eage
 """
 
 import argparse
-import dataclasses
 import importlib.util
-import pathlib
 import resource
 import statistics
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 import measuring
 import numpy as np
 import optax
-from etils import epath
+import peers
 
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.state import init_params, init_state, make_train_step
 
-ROOT = pathlib.Path(__file__).parents[1]
 LEARNING_RATE = 1e-3
-# What PyTorch's and T5X's T5 share: T5.1.1 with its own vocabulary.
-VOCABULARY = {"vocab_size": 32128, "item_age_bias": False, "dropout_rate": 0.0}
 Step = Callable[[], float]  # takes one step, gives the loss before it
-
-
-def load_network(model: str, dtype: str) -> Transformer:
-    gin.parse_config_file(str(ROOT / "gin" / "models" / f"{model}.gin"))
-    network = gin.query_parameter("%MODEL").scoped_configurable_fn()
-    config = dataclasses.replace(network.config, dtype=dtype, **VOCABULARY)
-    return network.clone(config=config)
 
 
 def make_batch(rows: int, lengths: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -74,25 +60,9 @@ def ours(network: Transformer, params: Any, batch: dict[str, np.ndarray]) -> Ste
 
 
 def t5x_step(network: Transformer, params: Any, batch: dict[str, np.ndarray]) -> Step:
-    from t5x import models, optimizers
-    from t5x.examples.t5 import network as t5x_network
-
-    config = network.config
-    names = {field.name for field in dataclasses.fields(t5x_network.T5Config)}
-    shared = {k: v for k, v in vars(config).items() if k in names and k != "remat_policy"}
-    module = t5x_network.Transformer(
-        t5x_network.T5Config(**shared | {"dtype": jnp.dtype(config.dtype)})
-    )
-    optimizer = optimizers.OptaxWrapper(optax.adamw(LEARNING_RATE, weight_decay=0.0))
-    model = models.EncoderDecoderModel(
-        module=module,
-        input_vocabulary=None,
-        output_vocabulary=None,
-        optimizer_def=optimizer,
-        z_loss=0.0,
-        loss_normalizing_factor="NUM_REAL_TARGET_TOKENS",
-    )
-    held = optimizer.create(jax.tree.map(jnp.array, params))
+    optimizer = optax.adamw(LEARNING_RATE, weight_decay=0.0)
+    model = peers.t5x_model(network.config, optimizer)
+    held = model.optimizer_def.create(jax.tree.map(jnp.array, params))
 
     def train_step(held):
         (loss, _), grads = jax.value_and_grad(model.loss_fn, has_aux=True)(held.target, batch, None)
@@ -113,20 +83,8 @@ def torch_step(
     network: Transformer, params: Any, batch: dict[str, np.ndarray], compiled: bool
 ) -> Step:
     import torch
-    from flax.traverse_util import flatten_dict
-    from transformers import T5ForConditionalGeneration
 
-    from rec_align.pretrained import hf
-    from rec_align.pretrained.checkpoint import Checkpoint
-    from rec_align.training.checkpoints import shapes
-
-    arrays = flatten_dict(params, sep="/")
-    checkpoint = Checkpoint(
-        kind="random", path="", shapes=shapes(params), read=lambda name, _: np.asarray(arrays[name])
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        hf.write_hf(checkpoint, network.config, epath.Path(folder))
-        model = T5ForConditionalGeneration.from_pretrained(folder)
+    model = peers.hugging_face_model(network.config, params)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     tensors = {
@@ -159,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", help="also write the result as JSON")
     args = parser.parse_args()
-    network = load_network(args.model, args.dtype)
+    network = peers.shared_network(args.model, args.dtype)
     batch = make_batch(args.batch, tuple(map(int, args.lengths.split(","))))
     params = jax.device_get(init_params(network, 0))
     packages = ["jax"]
