@@ -48,6 +48,7 @@ class UserParts:
         finally:
             for file in files:
                 file.close()
+        pa.default_memory_pool().release_unused()
         # What all rows have in common.
         self._empty = dataclasses.replace(batch.keep(np.zeros(len(batch), bool)), skipped=())
         self.skipped = interactions_lib.merge_skipped(notes)
@@ -97,10 +98,11 @@ def _parts_of(hashes: np.ndarray) -> np.ndarray:
     return first_bytes >> 8 - _BITS
 
 
-def _table(log: Interactions) -> np.ndarray:
-    rows = np.empty(len(log), _ROW)
-    for name in interactions_lib.ARRAYS:
-        rows[name] = getattr(log, name)
+def _table(log: Interactions, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    columns = {name: getattr(log, name)[chosen] for name in interactions_lib.ARRAYS}
+    rows = np.empty(len(columns["rows"]), _ROW)
+    for name, column in columns.items():
+        rows[name] = column
     return rows
 
 
@@ -108,6 +110,5 @@ def _add(batch: Interactions, part_of_user: np.ndarray, files: list) -> None:
     parts = part_of_user[batch.users]
     order = np.argsort(parts, kind="stable")
     ends = np.cumsum(np.bincount(parts, minlength=NUM_PARTS))
-    rows = _table(batch)[order].view(np.uint8).reshape(-1, _ROW.itemsize)
     for file, begin, end in zip(files, [0, *ends[:-1]], ends, strict=True):
-        file.write(rows[begin:end])
+        file.write(_table(batch, order[begin:end]).view(np.uint8))
