@@ -17,6 +17,11 @@ from rec_align.data import tables, times
 
 FIELDS = ("user", "item", "time", "rating")
 ARRAYS = ("users", "items", "ticks", "ratings", "rows")
+# Why rows are left out, in the order of a manifest.
+NOT_WHOLE = "rows without a user, an item or a time"
+UNKNOWN_ITEM = "interactions with an item that has no item row"
+REPEATED = "duplicate rows (same user, item and time)"
+_REASONS = (NOT_WHOLE, UNKNOWN_ITEM, REPEATED)
 NAMED_LINES = 5  # how many skipped lines a message names
 
 
@@ -43,7 +48,7 @@ class Skipped:
 
 
 def merge_skipped(notes: Iterable[Skipped]) -> tuple[Skipped, ...]:
-    """Makes one note of those with the same reason, in the order in which reasons come."""
+    """Makes one note of those with the same reason, in the order of `_REASONS`."""
     merged: dict[str, Skipped] = {}
     for note in notes:
         before = merged.get(note.reason)
@@ -51,7 +56,7 @@ def merge_skipped(notes: Iterable[Skipped]) -> tuple[Skipped, ...]:
             rows = sorted([*before.rows, *note.rows])[:NAMED_LINES]
             note = dataclasses.replace(note, count=before.count + note.count, rows=rows)
         merged[note.reason] = note
-    return tuple(merged.values())
+    return tuple(merged[reason] for reason in _REASONS if reason in merged)
 
 
 class Ids:
@@ -140,10 +145,7 @@ class Interactions:
 
         The same user and item at another time is no duplicate: people do come back.
         """
-        return self.keep(
-            ~_is_repeat(self.users, self.items, self.ticks),
-            "duplicate rows (same user, item and time)",
-        )
+        return self.keep(~_is_repeat(self.users, self.items, self.ticks), REPEATED)
 
 
 def _is_repeat(*columns: np.ndarray) -> np.ndarray:
@@ -232,7 +234,7 @@ def batches(table: tables.Table) -> Iterator[Interactions]:
             where=table.where,
         )
         usable = (users >= 0) & (items >= 0) & has_time
-        yield part.keep(usable, "rows without a user, an item or a time")
+        yield part.keep(usable, NOT_WHOLE)
 
 
 def to_strings(column: pa.ChunkedArray) -> pa.Array:

@@ -127,7 +127,7 @@ def _of_known_items(
             known = pc.is_in(pa.array(batch.item_ids[:], pa.string()), known_ids).to_numpy(
                 zero_copy_only=False
             )
-            batch = batch.keep(known[batch.items], "interactions with an item that has no item row")
+            batch = batch.keep(known[batch.items], interactions_lib.UNKNOWN_ITEM)
         yield batch
 
 
