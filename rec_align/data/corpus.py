@@ -15,8 +15,10 @@ import functools
 import hashlib
 import json
 import os
+import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,7 @@ from etils import epath
 
 import rec_align
 from rec_align.data import catalogue as catalogue_lib
-from rec_align.data import histories_tfds, kcore, splits, vocabulary
-from rec_align.data import interactions as interactions_lib
+from rec_align.data import histories_tfds, user_log, vocabulary
 from rec_align.data import sources as sources_lib
 
 VERSION = histories_tfds.VERSION
@@ -143,44 +144,41 @@ def build_corpus(
             return manifest, False
 
     histories_tfds.check_name(name)
-    interactions, items = source.read(report)
-    if interactions.ticks_per_second != 1:
-        report(f"times are in {interactions.time_unit}: stored in seconds")
-    num_read = len(interactions) + sum(note.count for note in interactions.skipped)
-    if items is not None:
-        known = np.isin(interactions.item_ids, items.item_ids)[interactions.items]
-        interactions = interactions.keep(known, "interactions with an item that has no item row")
-    interactions = interactions.without_duplicates()
-    before = _count(interactions)
-    core = interactions.keep(kcore.k_core(interactions.users, interactions.items, k_core))
-    if not len(core):
-        raise ValueError(
-            f"nothing is left of {len(interactions):,} interactions after the {k_core}-core: "
-            "lower --k-core"
-        )
-    item_ids = [core.item_ids[code] for code in np.unique(core.items)]
-    catalogue, fallbacks = catalogue_lib.build_catalogue(item_ids, items)
-    histories = _histories(core, catalogue)
-    counts = histories.train_item_counts(len(catalogue))
-    num_rated = int(np.isfinite(core.ratings).sum())
-    manifest = {
-        "name": name,
-        "version": VERSION,
-        **wanted,
-        "texts_sha256": texts_sha256,
-        "num_rows_read": num_read,
-        "before_k_core": before,
-        "after_k_core": _count(core),
-        "skipped": [
-            {"reason": note.reason, "count": note.count, "where": note.where}
-            for note in (*core.skipped, *(items.skipped if items else ()))
-        ],
-        "title_fallbacks": fallbacks,
-        "has_ratings": num_rated > 0,
-        "num_rated": num_rated,
-        "tool_version": rec_align.__version__,
-    }
+    with tempfile.TemporaryDirectory(prefix="rec_align_") as folder:
+        log = user_log.read(source, pathlib.Path(folder), k_core=k_core, report=report)
+        manifest = {
+            "name": name,
+            "version": VERSION,
+            **wanted,
+            "texts_sha256": texts_sha256,
+            "num_rows_read": log.num_rows_read,
+            "before_k_core": log.before,
+            "after_k_core": log.after,
+            "skipped": [
+                {"reason": note.reason, "count": note.count, "where": note.where}
+                for note in log.skipped
+            ],
+            "title_fallbacks": log.title_fallbacks,
+            "has_ratings": log.num_rated > 0,
+            "num_rated": log.num_rated,
+            "tool_version": rec_align.__version__,
+        }
+        _write(final, manifest, log, vocab_size=vocab_size, texts=texts, report=report)
+    _read_catalogue.cache_clear()
+    return manifest, True
 
+
+def _write(
+    final: epath.Path,
+    manifest: dict[str, Any],
+    log: user_log.UserLog,
+    *,
+    vocab_size: int | None,
+    texts: Sequence[str],
+    report: Callable[[str], None],
+) -> None:
+    """Writes all files beside their place, then puts them there."""
+    catalogue, counts = log.catalogue, log.histories.train_item_counts
     building = final.parent / f".{VERSION}.building"
     replaced = final.parent / f".{VERSION}.replaced"
     for directory in (building, replaced):  # left by a build that was killed
@@ -192,8 +190,8 @@ def build_corpus(
         manifest["num_pieces"] = vocabulary.train_vocabulary(
             catalogue, counts, building / _VOCABULARY, vocab_size=vocab_size, texts=texts
         )
-        report(f"writing {histories.num_users:,} user histories")
-        histories_tfds.write_histories(histories, name, building)
+        report(f"writing {log.histories.num_users:,} user histories")
+        histories_tfds.write_histories(log.histories, manifest["name"], building)
         catalogue.write(building / _CATALOGUE)
         with (building / _COUNTS).open("wb") as file:
             np.save(file, counts)
@@ -208,34 +206,3 @@ def build_corpus(
                 directory.rmtree()
         if final.parent.exists() and not any(final.parent.iterdir()):
             final.parent.rmdir()
-    _read_catalogue.cache_clear()
-    return manifest, True
-
-
-def _count(interactions: interactions_lib.Interactions) -> Mapping[str, int]:
-    return {
-        "users": len(np.unique(interactions.users)),
-        "items": len(np.unique(interactions.items)),
-        "interactions": len(interactions),
-    }
-
-
-def _histories(
-    core: interactions_lib.Interactions, catalogue: catalogue_lib.Catalogue
-) -> splits.Histories:
-    """Renumbers users and items by the hash order of their ids, and sorts into histories."""
-
-    def renumber(codes: np.ndarray, raw_ids: Sequence[str], ordered: Sequence[str]) -> np.ndarray:
-        index = {raw_id: i for i, raw_id in enumerate(ordered)}
-        new = np.array([index.get(raw_id, -1) for raw_id in raw_ids], np.int32)
-        return new[codes]
-
-    user_ids = catalogue_lib.hash_order(core.user_ids[code] for code in np.unique(core.users))
-    return splits.to_histories(
-        renumber(core.users, core.user_ids, user_ids),
-        renumber(core.items, core.item_ids, catalogue.item_ids),
-        core.ticks,
-        core.ratings,
-        num_users=len(user_ids),
-        ticks_per_second=core.ticks_per_second,
-    )

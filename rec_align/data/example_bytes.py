@@ -33,26 +33,41 @@ class Encoded:
             packed = self._bytes[4 * begin : 4 * end]
         else:
             packed = self._bytes[self._offsets[begin] : self._offsets[end]]
-        values = _field(1, packed) if packed else b""
-        return _field(2 if self._is_float else 3, values)
+        return _feature_head(self._is_float, len(packed)) + packed
 
 
 def example(features: dict[str, bytes]) -> bytes:
     """An `Example` of features by name; deterministic records have the names in order."""
-    entries = (
-        _field(1, _field(1, name.encode()) + _field(2, feature))
-        for name, feature in sorted(features.items())
-    )
-    return _field(1, b"".join(entries))
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """A field of a message that has a length: tag, length, bytes."""
-    return _head(number, len(payload)) + payload
+    pieces = []
+    for name in sorted(features):
+        feature = features[name]
+        pieces += _entry_head(name, len(feature)), feature
+    entries = b"".join(pieces)
+    return _example_head(len(entries)) + entries
 
 
 @functools.lru_cache(maxsize=1 << 16)
+def _example_head(length: int) -> bytes:
+    return _head(1, length)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _feature_head(is_float: bool, length: int) -> bytes:
+    """What is before the packed values of a `Feature`: a list in it, values in that."""
+    values = _head(1, length) if length else b""
+    return _head(2 if is_float else 3, len(values) + length) + values
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _entry_head(name: str, length: int) -> bytes:
+    """What is before a feature in the map of an `Example`."""
+    key = _head(1, len(name.encode())) + name.encode()
+    value = _head(2, length)
+    return _head(1, len(key) + len(value) + length) + key + value
+
+
 def _head(number: int, length: int) -> bytes:
+    """What is before the bytes of a field: its number and how many they are."""
     head = bytearray([number << 3 | 2])
     while length > 127:
         head.append(length & 127 | 128)

@@ -12,6 +12,8 @@ The records are encoded in bulk (see `example_bytes`), and TFDS's `folder_datase
 makes a dataset of them.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from etils import epath
 
@@ -31,7 +33,7 @@ def check_name(name: str) -> None:
 
 
 def write_histories(
-    histories: splits.Histories,
+    histories: splits.HistoryParts,
     name: str,
     directory: epath.PathLike,
     *,
@@ -41,7 +43,7 @@ def write_histories(
     """Writes the train, validation and test splits into an existing directory.
 
     Args:
-      histories: the users' histories.
+      histories: the users' histories, in parts.
       name: the dataset's name, in snake_case.
       directory: where the files go.
       description: for the dataset's metadata.
@@ -55,31 +57,26 @@ def write_histories(
     template = tfds.core.ShardedFileTemplate(
         data_dir=epath.Path(directory), dataset_name=name, filetype_suffix="tfrecord"
     )
-    encoded = {
-        "item_indices": Encoded(histories.item_indices),
-        "ratings": Encoded(histories.ratings),
-        "timestamps": Encoded(histories.timestamps),
-    }
-    all_users = Encoded(np.arange(histories.num_users))
-    split_infos = []
-    for split in splits.SPLITS:
-        lengths = histories.lengths(split)
-        users = np.flatnonzero(lengths)
-        if not len(users):
+    for split, num_users in histories.num_users_in.items():
+        if not num_users:
             raise ValueError(
                 f"no user is in the {split} split: users need {splits.MIN_FOR_TARGETS} interactions"
             )
-        split_infos.append(
-            _write_split(
-                histories.offsets,
-                encoded,
-                all_users,
-                users,
-                lengths,
-                template.replace(split=split),
-                num_shards,
-            )
-        )
+    written = {
+        split: _Shards(template.replace(split=split), num_users, num_shards)
+        for split, num_users in histories.num_users_in.items()
+    }
+    first_user = 0
+    for part in histories:
+        encoded = {
+            "item_indices": Encoded(part.item_indices),
+            "ratings": Encoded(part.ratings),
+            "timestamps": Encoded(part.timestamps),
+        }
+        indices = Encoded(np.arange(first_user, first_user + part.num_users))
+        for split, shards in written.items():
+            shards.write(_records(part, part.lengths(split), encoded, indices))
+        first_user += part.num_users
     tfds.folder_dataset.write_metadata(
         data_dir=directory,
         features=tfds.features.FeaturesDict(
@@ -90,36 +87,65 @@ def write_histories(
                 "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.int64),
             }
         ),
-        split_infos=split_infos,
+        split_infos=[shards.close() for shards in written.values()],
         version=VERSION,
         filename_template=template,
         description=description or f"User histories of {name}, by rec_align.",
     )
 
 
-def _write_split(offsets, encoded, all_users, users, lengths, template, num_shards):
-    """Writes one split's shards; returns its `tfds.core.SplitInfo`."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
+def _records(
+    part: splits.Histories, lengths: np.ndarray, encoded: dict[str, Encoded], indices: Encoded
+) -> Iterator[bytes]:
+    """Yields the record of each user of a part whose prefix in a split is not empty."""
+    users = np.flatnonzero(lengths)
+    begins = part.offsets[users]
+    ends = begins + lengths[users]
+    for user, begin, end in zip(users.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        features = {name: values.feature(begin, end) for name, values in encoded.items()}
+        features["user_index"] = indices.feature(user, user + 1)
+        yield example(features)
 
-    shards = np.array_split(users, min(num_shards, len(users)))
-    num_bytes = 0
-    for shard, members in enumerate(shards):
-        path = template.sharded_filepath(shard_index=shard, num_shards=len(shards))
-        begins = offsets[members]
-        runs = zip(
-            members.tolist(), begins.tolist(), (begins + lengths[members]).tolist(), strict=True
+
+class _Shards:
+    """One split's files, filled one after the other; the first ones hold a record more at most."""
+
+    def __init__(self, template, num_records: int, num_shards: int):
+        num_shards = min(num_shards, num_records)
+        self._template = template
+        self._lengths = [
+            num_records // num_shards + (shard < num_records % num_shards)
+            for shard in range(num_shards)
+        ]
+        self._shard, self._room, self._num_bytes = -1, 0, 0
+        self._writer = None
+
+    def write(self, records: Iterator[bytes]) -> None:
+        """Writes records where those before them ended."""
+        import tensorflow as tf
+
+        for record in records:
+            if not self._room:
+                if self._writer:
+                    self._writer.close()
+                self._shard += 1
+                path = self._template.sharded_filepath(
+                    shard_index=self._shard, num_shards=len(self._lengths)
+                )
+                self._writer = tf.io.TFRecordWriter(str(path))
+                self._room = self._lengths[self._shard]
+            self._writer.write(record)
+            self._room -= 1
+            self._num_bytes += len(record)
+
+    def close(self):
+        """Ends the last file; returns the split's `tfds.core.SplitInfo`."""
+        import tensorflow_datasets as tfds
+
+        self._writer.close()
+        return tfds.core.SplitInfo(
+            name=self._template.split,
+            shard_lengths=self._lengths,
+            num_bytes=self._num_bytes,
+            filename_template=self._template,
         )
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for user, begin, end in runs:
-                features = {name: values.feature(begin, end) for name, values in encoded.items()}
-                features["user_index"] = all_users.feature(user, user + 1)
-                record = example(features)
-                writer.write(record)
-                num_bytes += len(record)
-    return tfds.core.SplitInfo(
-        name=template.split,
-        shard_lengths=[len(members) for members in shards],
-        num_bytes=num_bytes,
-        filename_template=template,
-    )

@@ -1,57 +1,110 @@
 """Interactions: who met which item, when, and how it was rated, as arrays.
 
-Sits between `tables` (columns) and `kcore`/`splits`. Here the columns get meaning: ids become
-codes, times become integers of one unit, and rows that cannot be used are skipped, counted and
-located.
+Sits between `tables` (columns) and `user_parts`. Here the columns get meaning: ids become codes,
+times (see `times`) become integers of one unit, and rows that cannot be used are skipped, counted
+and located. A log comes in batches, so that no more than one of them is held.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
-from rec_align.data import tables
+from rec_align.data import tables, times
 
 FIELDS = ("user", "item", "time", "rating")
-_MISSING_NUMBERS = pa.array(["nan", "NaN", "NA", "N/A", "null", "NULL", "None", "\\N"])
-_NUMBER = r"^$|^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
-_TICKS_PER_SECOND = (1, 10**3, 10**6, 10**9)
-_UNIT_NAMES = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
-_NAMED_LINES = 5  # how many skipped lines a message names
+ARRAYS = ("users", "items", "ticks", "ratings", "rows")
+# Why rows are left out, in the order of a manifest.
+NOT_WHOLE = "rows without a user, an item or a time"
+UNKNOWN_ITEM = "interactions with an item that has no item row"
+REPEATED = "duplicate rows (same user, item and time)"
+_REASONS = (NOT_WHOLE, UNKNOWN_ITEM, REPEATED)
+NAMED_LINES = 5  # how many skipped lines a message names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """Rows left out for one reason; `where` names the first few."""
+    """Rows left out for one reason.
+
+    Attributes:
+      reason: why, for a message.
+      count: how many.
+      rows: the first `NAMED_LINES` of them, 0-based, in order.
+      where_is: rows -> 'ratings.csv, lines 7 and 9'.
+    """
 
     reason: str
     count: int
-    where: str
+    rows: Sequence[int]
+    where_is: Callable[[Sequence[int]], str] = dataclasses.field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """The first few, for a message."""
+        return self.where_is(self.rows) + (" ..." if self.count > len(self.rows) else "")
+
+
+def merge_skipped(notes: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """Makes one note of those with the same reason, in the order of `_REASONS`."""
+    merged: dict[str, Skipped] = {}
+    for note in notes:
+        before = merged.get(note.reason)
+        if before:
+            rows = sorted([*before.rows, *note.rows])[:NAMED_LINES]
+            note = dataclasses.replace(note, count=before.count + note.count, rows=rows)
+        merged[note.reason] = note
+    return tuple(merged[reason] for reason in _REASONS if reason in merged)
+
+
+class Ids:
+    """The raw ids of users or items met so far; an id's code is its place among them."""
+
+    def __init__(self):
+        self.values = pa.array([], pa.string())
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, places: slice) -> list[str]:
+        return self.values[places].to_pylist()
+
+    def codes(self, column: pa.Array) -> np.ndarray:
+        """Returns int32 codes [num_rows], -1 where there is no id; new ids are added."""
+        encoded = column.dictionary_encode()
+        distinct = to_strings(encoded.dictionary)  # may name an id twice: '7' and ' 7'
+        known = pc.index_in(distinct, self.values, skip_nulls=True)
+        new = distinct.filter(pc.and_(pc.is_null(known), pc.is_valid(distinct))).unique()
+        added = pc.add(
+            pc.index_in(distinct, new, skip_nulls=True), pa.scalar(len(self), pa.int32())
+        )
+        codes = pc.fill_null(pc.coalesce(known, added), -1).to_numpy()
+        self.values = pa.concat_arrays([self.values, new])
+        # The last place is for the index -1.
+        return np.append(codes, np.int32(-1))[pc.fill_null(encoded.indices, -1).to_numpy()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Interactions:
-    """A log of interactions, in the order of the file.
+    """A log of interactions, or a part of it, in the order of the file.
 
     Attributes:
-      user_ids: raw id of each user code.
-      item_ids: raw id of each item code.
+      user_ids: raw id of each user code; of all users met so far, where this is a part.
+      item_ids: raw id of each item code, in the same way.
       users: int32 [num_interactions], codes into `user_ids`.
       items: int32 [num_interactions], codes into `item_ids`.
       ticks: int64 [num_interactions], time since 1970 in 1 / `ticks_per_second` seconds.
       ratings: float32 [num_interactions], on the source's own scale; NaN where there is none.
       rows: int64 [num_interactions], 0-based row in the file.
       ticks_per_second: 1, 10^3, 10^6 or 10^9.
-      skipped: what has been left out so far.
+      skipped: what has been left out of this part so far.
       where: rows -> 'ratings.csv, lines 7 and 9'.
     """
 
-    user_ids: Sequence[str]
-    item_ids: Sequence[str]
+    user_ids: Sequence[str] | Ids
+    item_ids: Sequence[str] | Ids
     users: np.ndarray
     items: np.ndarray
     ticks: np.ndarray
@@ -66,7 +119,7 @@ class Interactions:
 
     @property
     def time_unit(self) -> str:
-        return _UNIT_NAMES[self.ticks_per_second]
+        return times.UNIT_NAMES[self.ticks_per_second]
 
     def keep(self, mask: np.ndarray, reason: str | None = None) -> "Interactions":
         """Keeps the rows where `mask` (bool [num_interactions]) is True, and notes the rest as
@@ -76,11 +129,15 @@ class Interactions:
         """
         skipped = self.skipped
         if reason and not mask.all():
-            skipped = (*skipped, skipped_rows(reason, self.rows[~mask], self.where))
-        arrays = {
-            name: getattr(self, name)[mask]
-            for name in ("users", "items", "ticks", "ratings", "rows")
-        }
+            rows = self.rows[~mask]
+            note = Skipped(
+                reason=reason,
+                count=len(rows),
+                rows=np.sort(rows)[:NAMED_LINES].tolist(),
+                where_is=self.where,
+            )
+            skipped = (*skipped, note)
+        arrays = {name: getattr(self, name)[mask] for name in ARRAYS}
         return dataclasses.replace(self, skipped=skipped, **arrays)
 
     def without_duplicates(self) -> "Interactions":
@@ -88,18 +145,26 @@ class Interactions:
 
         The same user and item at another time is no duplicate: people do come back.
         """
-        frame = pd.DataFrame({"user": self.users, "item": self.items, "time": self.ticks})
-        return self.keep(
-            ~frame.duplicated().to_numpy(), "duplicate rows (same user, item and time)"
-        )
+        return self.keep(~_is_repeat(self.users, self.items, self.ticks), REPEATED)
 
 
-def skipped_rows(
-    reason: str, rows: Sequence[int], where: Callable[[Sequence[int]], str]
-) -> Skipped:
-    """Notes the rows (0-based, at least one) of a file that are left out for one reason."""
-    named = where(rows[:_NAMED_LINES]) + (" ..." if len(rows) > _NAMED_LINES else "")
-    return Skipped(reason=reason, count=len(rows), where=named)
+def _is_repeat(*columns: np.ndarray) -> np.ndarray:
+    """Returns bool [num_rows]: whether an earlier row has the same values in all columns."""
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        hashes = (hashes ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+    ordered = np.sort(hashes)
+    # Equal rows have equal hashes; few others do, and only those are compared.
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
+    repeats = np.zeros(len(hashes), bool)
+    rows = np.flatnonzero(np.isin(hashes, shared)) if len(shared) else []
+    met = set()
+    for row in rows:
+        values = tuple(column[row] for column in columns)
+        repeats[row] = values in met
+        met.add(values)
+    return repeats
 
 
 def read_interactions(
@@ -121,29 +186,55 @@ def read_interactions(
     Raises:
       ValueError: the file is unreadable, or a value is no number or date.
     """
+    return from_table(open_log(path, columns, encoding=encoding))
+
+
+def open_log(
+    path: epath.PathLike,
+    columns: Mapping[str, str | None] | None = None,
+    *,
+    encoding: str = "utf-8",
+) -> tables.Table:
+    """Finds the columns that `batches` reads; arguments and errors as of `read_interactions`."""
     fields = {field: (columns or {}).get(field) for field in FIELDS}
-    table = tables.read_table(path, fields, required=("user", "item", "time"), encoding=encoding)
-    return from_table(table)
+    return tables.read_table(path, fields, required=("user", "item", "time"), encoding=encoding)
 
 
 def from_table(table: tables.Table) -> Interactions:
-    """Gives the columns of a table their meaning; see `read_interactions`."""
-    users, user_ids = _codes(table.columns["user"])
-    items, item_ids = _codes(table.columns["item"])
-    ticks, has_time, ticks_per_second = _ticks(table)
-    interactions = Interactions(
-        user_ids=user_ids,
-        item_ids=item_ids,
-        users=users,
-        items=items,
-        ticks=ticks,
-        ratings=_ratings(table),
-        rows=np.arange(table.num_rows, dtype=np.int64),
-        ticks_per_second=ticks_per_second,
-        where=table.where,
+    """Gives all of a table its meaning; see `read_interactions`."""
+    parts = list(batches(table))
+    return dataclasses.replace(
+        parts[0],
+        user_ids=parts[0].user_ids[:],
+        item_ids=parts[0].item_ids[:],
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS},
+        skipped=merge_skipped(note for part in parts for note in part.skipped),
     )
-    usable = (users >= 0) & (items >= 0) & has_time
-    return interactions.keep(usable, "rows without a user, an item or a time")
+
+
+def batches(table: tables.Table) -> Iterator[Interactions]:
+    """Yields a table's interactions in parts, which share two growing `Ids`."""
+    read_times, ticks_per_second = times.reading(table)
+    user_ids, item_ids = Ids(), Ids()
+    num_rows = 0
+    for columns in table.batches():
+        users, items = user_ids.codes(columns["user"]), item_ids.codes(columns["item"])
+        ticks, has_time = read_times(columns["time"])
+        rows = np.arange(num_rows, num_rows + len(users), dtype=np.int64)
+        num_rows += len(users)
+        part = Interactions(
+            user_ids=user_ids,
+            item_ids=item_ids,
+            users=users,
+            items=items,
+            ticks=ticks,
+            ratings=_ratings(table, columns.get("rating"), rows),
+            rows=rows,
+            ticks_per_second=ticks_per_second,
+            where=table.where,
+        )
+        usable = (users >= 0) & (items >= 0) & has_time
+        yield part.keep(usable, NOT_WHOLE)
 
 
 def to_strings(column: pa.ChunkedArray) -> pa.Array:
@@ -155,99 +246,24 @@ def to_strings(column: pa.ChunkedArray) -> pa.Array:
     return pc.if_else(pc.equal(array, ""), None, array)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """Returns int32 codes [num_rows], -1 where null, and the distinct ids."""
-    encoded = to_strings(column).dictionary_encode()
-    return pc.fill_null(encoded.indices, -1).to_numpy(), encoded.dictionary.to_pylist()
-
-
-def _as_numbers(column: pa.Array) -> np.ndarray:
-    """Returns float64 [num_rows], NaN where missing. Raises `pa.ArrowInvalid` on other text."""
-    if pa.types.is_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-        missing = pc.or_(pc.is_in(column, _MISSING_NUMBERS), pc.equal(column, ""))
-        column = pc.if_else(missing, None, column)
-    return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-
-
-def _refuse_text(table: tables.Table, field: str, wanted: str) -> ValueError:
-    """Returns the error for the first value of a column that is not a number."""
-    column = table.columns[field].combine_chunks()
-    text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    fine = pc.or_(pc.match_substring_regex(text, _NUMBER), pc.is_in(text, _MISSING_NUMBERS))
-    bad = ~pc.fill_null(fine, True).to_numpy(zero_copy_only=False)
-    row = int(np.argmax(bad))
-    value = column[row].as_py()
-    return ValueError(f"{table.where([row])}: {field} {value!r} is not {wanted}: mend the row")
-
-
-def _ratings(table: tables.Table) -> np.ndarray:
+def _ratings(table: tables.Table, column: pa.Array | None, rows: np.ndarray) -> np.ndarray:
     """Returns float32 [num_rows] on the 1-5 scale, NaN where there is no rating."""
-    if "rating" not in table.columns:
-        return np.full(table.num_rows, np.nan, np.float32)
+    if column is None:
+        return np.full(len(rows), np.nan, np.float32)
     try:
-        ratings = _as_numbers(table.columns["rating"].combine_chunks())
+        ratings = times.as_numbers(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise _refuse_text(table, "rating", "a number") from error
-    if np.isinf(ratings).any():
-        row = int(np.argmax(np.isinf(ratings)))
-        raise ValueError(f"{table.where([row])}: rating {ratings[row]} is not finite: mend the row")
+        raise times.refuse_text(table, "rating", "a number") from error
     off_scale = (ratings < 1) | (ratings > 5)  # prompts and metrics speak of 1 to 5
     if off_scale.any():
-        row = int(np.argmax(off_scale))
+        infinite = np.isinf(ratings)
+        at = int(np.argmax(infinite if infinite.any() else off_scale))
+        problem, mend = (
+            ("finite", "mend the row")
+            if infinite[at]
+            else ("on the 1-5 scale", "rescale the column, or leave it out of the table")
+        )
         raise ValueError(
-            f"{table.where([row])}: rating {ratings[row]:g} is not on the 1-5 scale: rescale the "
-            "column, or leave it out of the table"
+            f"{table.where([rows[at]])}: rating {ratings[at]:g} is not {problem}: {mend}"
         )
     return ratings.astype(np.float32)
-
-
-def _ticks(table: tables.Table) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns int64 times [num_rows], where there is one (bool [num_rows]), and ticks a second."""
-    column = table.columns["time"].combine_chunks()
-    if pa.types.is_temporal(column.type):
-        return *_from_datetimes(column.to_pandas()), 10**6
-    try:
-        # Nanoseconds do not fit in a double: whole numbers are cast straight to int64.
-        whole = pc.cast(column, pa.int64())
-        has_time = pc.is_valid(whole).to_numpy(zero_copy_only=False)
-        ticks = pc.fill_null(whole, 0).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        try:
-            numbers = _as_numbers(column)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            dates = pd.to_datetime(column.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-            bad = dates.isna().to_numpy() & pc.is_valid(column).to_numpy(zero_copy_only=False)
-            if bad.any():
-                wanted = "a Unix time or an ISO date"
-                if dates.isna().all():
-                    raise _refuse_text(table, "time", wanted) from error
-                row = int(np.argmax(bad))
-                raise ValueError(
-                    f"{table.where([row])}: time {column[row].as_py()!r} is not {wanted}, "
-                    "as other rows have: mend the row"
-                ) from error
-            return *_from_datetimes(dates), 10**6
-        has_time = np.isfinite(numbers) & (np.abs(numbers) < 2**63)
-        ticks = np.where(has_time, numbers, 0).astype(np.int64)
-    return ticks, has_time, _unit(ticks, has_time, table)
-
-
-def _from_datetimes(dates: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    dates = pd.to_datetime(dates, utc=True).dt.as_unit("us")
-    has_time = dates.notna().to_numpy()
-    return np.where(has_time, dates.astype("int64").to_numpy(), 0), has_time
-
-
-def _unit(ticks: np.ndarray, has_time: np.ndarray, table: tables.Table) -> int:
-    """Tells the unit from the size: 10^11 s is the year 5138, 10^11 ms is 1973."""
-    size = np.searchsorted([10**11, 10**14, 10**17], np.abs(ticks), side="right")
-    present = np.unique(size[has_time])
-    if len(present) > 1:
-        rows = [int(np.argmax(has_time & (size == unit))) for unit in present[:2]]
-        units = [_UNIT_NAMES[_TICKS_PER_SECOND[unit]] for unit in present[:2]]
-        raise ValueError(
-            f"{table.where(rows)}: times in {units[0]} and in {units[1]} in one file "
-            f"({ticks[rows[0]]} and {ticks[rows[1]]}): write all in one unit"
-        )
-    return _TICKS_PER_SECOND[present[0]] if len(present) else 1

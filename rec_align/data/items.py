@@ -132,18 +132,19 @@ def read_items(
 
 def from_table(table: tables.Table) -> Items:
     """Gives a table's item, title, brand, categories, year and key_phrase columns their meaning."""
+    columns = table.columns()
     first_rows: dict[str, int] = {}
     nameless, repeated = [], []
-    for row, item_id in enumerate(interactions.to_strings(table.columns["item"]).to_pylist()):
+    for row, item_id in enumerate(interactions.to_strings(columns["item"]).to_pylist()):
         if item_id is None:
             nameless.append(row)
         elif first_rows.setdefault(item_id, row) != row:
             repeated.append(row)
 
     def values(field: str) -> list:
-        if field not in table.columns:
+        if field not in columns:
             return [None] * len(first_rows)
-        column = table.columns[field]
+        column = columns[field]
         if not pa.types.is_nested(column.type):
             column = column.cast(pa.string())
         return column.take(pa.array(list(first_rows.values()), pa.int64())).to_pylist()
@@ -157,7 +158,12 @@ def from_table(table: tables.Table) -> Items:
         years=tuple(map(parse_year, values("year"))),
         key_phrases=tuple(map(clean_text, values("key_phrase"))),
         skipped=tuple(
-            interactions.skipped_rows(reason, rows, table.where)
+            interactions.Skipped(
+                reason=reason,
+                count=len(rows),
+                rows=tuple(rows[: interactions.NAMED_LINES]),
+                where_is=table.where,
+            )
             for reason, rows in (
                 ("item rows without an id", nameless),
                 ("item rows whose id came before", repeated),

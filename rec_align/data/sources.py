@@ -9,7 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from etils import epath
@@ -21,7 +21,7 @@ from rec_align.data import movielens
 _WHEEL = "recbole==1.2.1"
 _WHEEL_PATTERN = "recbole-1.2.1-*.whl"
 
-Log = tuple[interactions_lib.Interactions, items_lib.Items | None]
+Log = tuple[Iterable[interactions_lib.Interactions], items_lib.Items | None]
 
 
 class Source(Protocol):
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Returns role -> SHA-256 of the data; equal inputs and options give an equal corpus."""
 
     def read(self, report: Callable[[str], None]) -> Log:
-        """Reads the interactions and, where there are any, the items."""
+        """Reads the interactions, in batches, and, where there are any, the items."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,12 @@ class Tables:
 
     def read(self, report: Callable[[str], None]) -> Log:
         report(f"reading {self.interactions}")
-        interactions = interactions_lib.read_interactions(
-            self.interactions, self.columns, encoding=self.encoding
-        )
+        log = interactions_lib.open_log(self.interactions, self.columns, encoding=self.encoding)
+        batches = interactions_lib.batches(log)
         if not self.items:
-            return interactions, None
+            return batches, None
         report(f"reading {self.items}")
-        return interactions, items_lib.read_items(self.items, self.columns, encoding=self.encoding)
+        return batches, items_lib.read_items(self.items, self.columns, encoding=self.encoding)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,8 @@ class MovieLens100K:
     def read(self, report: Callable[[str], None]) -> Log:
         path = self.path or find_ml_100k(report)
         report(f"reading {path}")
-        return movielens.read_ml_100k(path)
+        interactions, items = movielens.read_ml_100k(path)
+        return [interactions], items
 
 
 def cache_dir() -> pathlib.Path:
@@ -130,4 +130,8 @@ def _not_found(why: str) -> str:
 
 
 def _sha256(path: epath.PathLike) -> str:
-    return hashlib.sha256(epath.Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with epath.Path(path).open("rb") as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()

@@ -5,6 +5,8 @@ interactions has nothing to hold out and is in train only.
 """
 
 import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +46,10 @@ class Histories:
         held_out = {"train": 2, "validation": 1, "test": 0}[split]
         without_targets = total if split == "train" else np.zeros_like(total)
         return np.where(total >= MIN_FOR_TARGETS, total - held_out, without_targets)
+
+    def num_users_in(self, split: str) -> int:
+        """Returns how many users have an example in `split`."""
+        return int(np.count_nonzero(self.lengths(split)))
 
     def train_item_counts(self, num_items: int) -> np.ndarray:
         """Returns int64 [num_items]: interactions of each item in the train split."""
@@ -85,3 +91,55 @@ def to_histories(
         timestamps=ticks[order].astype(np.int64) // ticks_per_second,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HistoryParts:
+    """Every user's history, of so many users that only a part of them is held.
+
+    Attributes:
+      files: one for each part, in the order of the users.
+      num_users: number of users.
+      num_users_in: split -> how many users have an example in it.
+      train_item_counts: int64 [num_items], interactions of each item in the train split.
+    """
+
+    files: Sequence[pathlib.Path]
+    num_users: int
+    num_users_in: Mapping[str, int]
+    train_item_counts: np.ndarray
+
+    def __iter__(self) -> Iterator[Histories]:
+        return map(_load, self.files)
+
+
+def to_parts(histories: Iterable[Histories], folder: pathlib.Path, num_items: int) -> HistoryParts:
+    """Puts histories into files.
+
+    Args:
+      histories: of some users after others, in the order in which they shall be.
+      folder: an existing directory.
+      num_items: number of items.
+
+    Returns:
+      The parts.
+    """
+    files, num_users = [], 0
+    num_users_in = dict.fromkeys(SPLITS, 0)
+    counts = np.zeros(num_items, np.int64)
+    for part in histories:
+        files.append(folder / f"{len(files)}.histories")
+        with files[-1].open("wb") as file:
+            for field in dataclasses.fields(Histories):
+                np.save(file, getattr(part, field.name))
+        num_users += part.num_users
+        num_users_in = {split: num_users_in[split] + part.num_users_in(split) for split in SPLITS}
+        counts += part.train_item_counts(num_items)
+    return HistoryParts(
+        files=files, num_users=num_users, num_users_in=num_users_in, train_item_counts=counts
+    )
+
+
+def _load(path: pathlib.Path) -> Histories:
+    with path.open("rb") as file:
+        return Histories(**{field.name: np.load(file) for field in dataclasses.fields(Histories)})

@@ -1,8 +1,9 @@
 """The forms a table comes in: CSV, JSON lines, Parquet. Each can tell names, read columns, find
 rows.
 
-Sits below `tables`. Arrow does the reading; what it refuses is read again, slowly, only to name the
-line. `data` is always unpacked, and UTF-8 unless it is Parquet; `label` is the file's name.
+Sits between `table_bytes` and `tables`. Arrow does the reading; what it refuses is read again,
+slowly, only to name the line. `opened` opens the unpacked bytes, UTF-8 unless they are Parquet;
+`label` is the file's name. CSV and Parquet are read in batches, JSON lines are held in memory.
 """
 
 import ast
@@ -19,15 +20,20 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from rec_align.data.table_bytes import PARQUET, Opener
+
 _BLOCK_BYTES = 1 << 24  # Arrow refuses a row longer than a block; reviews are long.
+_BATCH_ROWS = 1 << 18  # of Parquet
 _NUM_SAMPLED = 100  # JSON objects looked at for column names: the first may lack an optional one
 
 
-def detect(data: bytes, label: str) -> str:
+def detect(opened: Opener, label: str) -> str:
     """Returns 'csv', 'jsonl' or 'parquet', told from the content."""
-    if data[:4] == b"PAR1":
+    with opened() as file:
+        head = file.read(1024)
+    if head.startswith(PARQUET):
         return "parquet"
-    start = data[:1024].lstrip()[:1]
+    start = head.lstrip()[:1]
     if start == b"[":
         raise ValueError(
             f"{label} holds one JSON array: write one object per line (`jq -c '.[]' {label}`)"
@@ -35,14 +41,15 @@ def detect(data: bytes, label: str) -> str:
     return "jsonl" if start == b"{" else "csv"
 
 
-def column_names(form: str, data: bytes, label: str, wanted: Sequence[str] = ()) -> list[str]:
+def column_names(form: str, opened: Opener, label: str, wanted: Sequence[str] = ()) -> list[str]:
     """Returns a table's column names; of JSON those of the first lines, and the `wanted`."""
     if form == "parquet":
-        return _parquet(data, label).schema_arrow.names
+        return _parquet(opened, label).schema_arrow.names
     if form == "csv":
-        return next(row for row in _csv_reader(data) if row)
+        return next(row for row in _csv_reader(opened) if row)
     names = {}
-    for line, number in records("jsonl", data, most=_NUM_SAMPLED):
+    data = _whole(opened)
+    for line, number in _json_lines(data, most=_NUM_SAMPLED):
         names.update(dict.fromkeys(_json_object(line, label, number)))
     # An optional key may come late (a title only some items lack): look where its name occurs.
     for name in wanted:
@@ -57,26 +64,30 @@ def column_names(form: str, data: bytes, label: str, wanted: Sequence[str] = ())
     return list(names)
 
 
-def read_columns(form: str, data: bytes, label: str, names: Sequence[str]) -> pa.Table:
-    """Returns the named columns. CSV gives strings, JSON strings or numbers, Parquet its own types.
+def read_batches(
+    form: str, opened: Opener, label: str, names: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yields the named columns of some rows after others, in the order of the file.
+
+    CSV gives strings, JSON strings or numbers, Parquet its own types.
 
     Raises:
       ValueError: the table is broken; the message names the line and the mend.
     """
     if form == "parquet":
-        return _parquet(data, label).read(columns=list(names))
-    return (_read_csv if form == "csv" else _read_jsonl)(data, label, names)
+        yield from _parquet(opened, label).iter_batches(_BATCH_ROWS, columns=list(names))
+    elif form == "csv":
+        yield from _read_csv(opened, label, names)
+    else:
+        yield from _read_jsonl(_whole(opened), label, names).to_batches()
 
 
-def records(form: str, data: bytes, most: int | None = None) -> Iterator[tuple]:
+def records(form: str, opened: Opener) -> Iterator[tuple]:
     """Yields each row of a text table with the 1-based line it starts on; slow, for messages."""
     if form == "jsonl":
-        lines = data.split(b"\n") if most is None else data.split(b"\n", most)[:most]
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield line, number
+        yield from _json_lines(_whole(opened))
         return
-    reader = _csv_reader(data)
+    reader = _csv_reader(opened)
     header, start = None, 1
     for row in reader:
         if row and header is not None:
@@ -84,33 +95,47 @@ def records(form: str, data: bytes, most: int | None = None) -> Iterator[tuple]:
         header, start = header or row or None, reader.line_num + 1
 
 
-def _delimiter(data: bytes) -> str:
-    header = data[:_BLOCK_BYTES].lstrip(b"\r\n").split(b"\n", 1)[0].decode()
+def _whole(opened: Opener) -> bytes:
+    with opened() as file:
+        return file.read()
+
+
+def _json_lines(data: bytes, most: int | None = None) -> Iterator[tuple[bytes, int]]:
+    lines = data.split(b"\n") if most is None else data.split(b"\n", most)[:most]
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield line, number
+
+
+def _delimiter(opened: Opener) -> str:
+    with opened() as file:
+        header = next(line for line in file if line.strip(b"\r\n")).decode()
     return max("\t,;|", key=header.count)
 
 
-def _csv_reader(data: bytes):
+def _csv_reader(opened: Opener):
     csv.field_size_limit(_BLOCK_BYTES)
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
-    return csv.reader(text, delimiter=_delimiter(data))
+    text = io.TextIOWrapper(opened(), encoding="utf-8", newline="")
+    return csv.reader(text, delimiter=_delimiter(opened))
 
 
-def _read_csv(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
+def _read_csv(opened: Opener, label: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    num_read = 0
     try:
-        return pa.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pa.csv.ParseOptions(delimiter=_delimiter(data), newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                include_columns=names,
-                column_types={name: pa.string() for name in names},
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
+        for batch in _csv_batches(opened, names, _BLOCK_BYTES >> 2):
+            num_read += batch.num_rows
+            yield batch
+        return
+    except pa.ArrowInvalid:
+        pass  # a row longer than a small block, or a broken one: the reading below tells
+    try:
+        for batch in _csv_batches(opened, names, _BLOCK_BYTES):
+            known = min(num_read, batch.num_rows)
+            num_read -= known
+            yield batch.slice(known)
     except pa.ArrowInvalid as error:
-        width = len(column_names("csv", data, label))
-        for row, line in records("csv", data):
+        width = len(column_names("csv", opened, label))
+        for row, line in records("csv", opened):
             if len(row) != width:
                 raise ValueError(
                     f"{label}, line {line}: {len(row)} fields where the header has {width}: "
@@ -119,9 +144,26 @@ def _read_csv(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
         raise ValueError(f"{label} is not readable as CSV: {error}") from error
 
 
+def _csv_batches(
+    opened: Opener, names: Sequence[str], block_bytes: int
+) -> pa.csv.CSVStreamingReader:
+    return pa.csv.open_csv(
+        opened(),
+        # Threads read many blocks ahead: 100 MB more, and no less time.
+        read_options=pa.csv.ReadOptions(block_size=block_bytes, use_threads=False),
+        parse_options=pa.csv.ParseOptions(delimiter=_delimiter(opened), newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            include_columns=names,
+            column_types={name: pa.string() for name in names},
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+
+
 def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
     """Reads by Arrow where values are plain, else line by line (nested, mixed or broken)."""
-    line, number = next(records("jsonl", data))
+    line, number = next(_json_lines(data))
     first = _json_object(line, label, number)
     plain = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     types = {name: plain.get(type(first.get(name))) for name in names}
@@ -138,7 +180,7 @@ def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
         except pa.ArrowInvalid:
             pass  # the reading below copes, or names the line
     values = collections.defaultdict(list)
-    for line, number in records("jsonl", data):
+    for line, number in _json_lines(data):
         record = _json_object(line, label, number)
         for name in names:
             value = record.get(name)
@@ -161,8 +203,8 @@ def _json_object(line: bytes, label: str, number: int) -> dict:
     return value
 
 
-def _parquet(data: bytes, label: str) -> pa.parquet.ParquetFile:
+def _parquet(opened: Opener, label: str) -> pa.parquet.ParquetFile:
     try:
-        return pa.parquet.ParquetFile(pa.BufferReader(data))
+        return pa.parquet.ParquetFile(opened())
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{label} is a damaged Parquet file ({error}): write it again") from error

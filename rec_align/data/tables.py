@@ -1,20 +1,18 @@
-"""Reads a user's table, in whatever form it comes, into named Arrow columns.
+"""Reads a user's table, in whatever form it comes, as named Arrow columns, in batches of rows.
 
 CSV (comma, tab, semicolon or pipe), JSON lines and Parquet, gzipped or not: the form is told from
 the content, never from the name. Columns are found by name, by well-known aliases (`ALIASES`), or
 by the name the caller gives. Bad bytes, ragged rows and broken JSON raise a `ValueError` that names
-the file and line. A file is held in memory while it is read.
+the file and line.
 """
 
 import dataclasses
-import gzip
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from etils import epath
 
-from rec_align.data import table_forms
+from rec_align.data import table_bytes, table_forms
 
 # Compared without case, underscores and RecBole's ":type" ending; the first wins over the others.
 ALIASES = {
@@ -28,35 +26,62 @@ ALIASES = {
     "year": ("year", "release_year"),
     "key_phrase": ("key_phrase",),
 }
-_PACKED = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """Columns of one file.
+    """One file, whose columns have been found.
 
     Attributes:
       label: the file's name, for messages.
       form: 'csv', 'jsonl' or 'parquet'.
-      columns: field (a key of `ALIASES`) -> column [num_rows]; a missing optional field has no key.
-      data: the unpacked bytes, kept so that a message can name a line.
+      names: field (a key of `ALIASES`) -> its column; a missing optional field has no key.
+      opened: opens the unpacked bytes, for reading them and for naming a line in a message.
     """
 
     label: str
     form: str
-    columns: Mapping[str, pa.ChunkedArray]
-    data: bytes = dataclasses.field(repr=False)
+    names: Mapping[str, str]
+    opened: table_bytes.Opener = dataclasses.field(repr=False)
 
-    @property
-    def num_rows(self) -> int:
-        return len(next(iter(self.columns.values())))
+    def batches(self, fields: Sequence[str] | None = None) -> Iterator[Mapping[str, pa.Array]]:
+        """Yields field -> values [some rows], all the same number, in the order of the file.
+
+        Args:
+          fields: which; None for all.
+
+        Raises:
+          ValueError: the table is broken, or has no rows.
+        """
+        names = {field: self.names[field] for field in fields or self.names}
+        columns = list(dict.fromkeys(names.values()))
+        num_rows = 0
+        for batch in table_forms.read_batches(self.form, self.opened, self.label, columns):
+            num_rows += batch.num_rows
+            for field, name in names.items():
+                if pa.types.is_nested(batch.column(name).type) and field != "categories":
+                    raise ValueError(
+                        f"{self.label}: the column {name!r} for the {field} holds lists or "
+                        "records: write plain values"
+                    )
+            if batch.num_rows:
+                yield {field: _plain(batch.column(name)) for field, name in names.items()}
+        if not num_rows:
+            raise ValueError(f"{self.label} has column names but no rows")
+
+    def columns(self, fields: Sequence[str] | None = None) -> Mapping[str, pa.ChunkedArray]:
+        """Returns field -> all its values [num_rows]; the fields as in `batches`."""
+        batches = list(self.batches(fields))
+        return {
+            field: pa.chunked_array([batch[field] for batch in batches]) for field in batches[0]
+        }
 
     def lines(self, rows: Sequence[int]) -> list[int]:
         """Returns the 1-based line of each 0-based row (Parquet: the 1-based row), in order."""
         wanted = sorted(int(row) for row in rows)
         if self.form == "parquet":
             return [row + 1 for row in wanted]
-        lines = (line for _, line in table_forms.records(self.form, self.data))
+        lines = (line for _, line in table_forms.records(self.form, self.opened))
         found, position = [], -1
         for row in wanted:
             while position < row:
@@ -79,7 +104,7 @@ def read_table(
     required: Sequence[str] = (),
     encoding: str = "utf-8",
 ) -> Table:
-    """Reads the wanted columns of a CSV, JSON-lines or Parquet file.
+    """Finds the wanted columns of a CSV, JSON-lines or Parquet file.
 
     Args:
       path: the file, local or in a bucket.
@@ -98,78 +123,35 @@ def read_table(
     path = epath.Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a directory: give one file")
-    return parse_table(
-        path.read_bytes(), fields, label=path.name, required=required, encoding=encoding
-    )
+    return parse_table(path, fields, label=path.name, required=required, encoding=encoding)
 
 
 def parse_table(
-    data: bytes,
+    source: epath.Path | bytes,
     fields: Mapping[str, str | None],
     *,
     label: str,
     required: Sequence[str] = (),
     encoding: str = "utf-8",
 ) -> Table:
-    """Does what `read_table` does, for bytes already in memory; `label` names them in messages."""
-    if data[:2] == b"\x1f\x8b":
-        data = _gunzip(data, label)
-    for magic, kind in _PACKED.items():
-        if data.startswith(magic):
-            raise ValueError(
-                f"{label} is packed with {kind}: unpack it first (gzip is read as it is)"
-            )
-    if not data.strip():
-        raise ValueError(f"{label} is empty")
-    if data[:4] != b"PAR1":
-        data = _to_utf8(data, label, encoding)
-    form = table_forms.detect(data, label)
+    """Does what `read_table` does, for bytes in memory too; `label` names them in messages."""
+    opened = table_bytes.opener(source, label, encoding)
+    form = table_forms.detect(opened, label)
     wanted = [name for field, given in fields.items() for name in (*ALIASES[field], given) if name]
-    names = table_forms.column_names(form, data, label, wanted)
-    chosen = _choose_columns(names, fields, required, label)
-    arrow = table_forms.read_columns(form, data, label, list(dict.fromkeys(chosen.values())))
-    if not arrow.num_rows:
-        raise ValueError(f"{label} has column names but no rows")
-    columns = {field: _plain(arrow.column(name)) for field, name in chosen.items()}
-    for field, column in columns.items():
-        if pa.types.is_nested(column.type) and field != "categories":
-            raise ValueError(
-                f"{label}: the column {chosen[field]!r} for the {field} holds lists or records: "
-                "write plain values"
-            )
-    return Table(label=label, form=form, columns=columns, data=data)
+    names = table_forms.column_names(form, opened, label, wanted)
+    return Table(
+        label=label,
+        form=form,
+        names=_choose_columns(names, fields, required, label),
+        opened=opened,
+    )
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.Array) -> pa.Array:
     """Undoes Parquet's dictionaries and 64-bit strings, so that there is one type of text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
-
-
-def _gunzip(data: bytes, label: str) -> bytes:
-    try:
-        return gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
-            f"{label}: the gzip file is cut off or damaged ({error}): copy or download it again"
-        ) from error
-
-
-def _to_utf8(data: bytes, label: str, encoding: str) -> bytes:
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{label}, line {line}: byte 0x{data[error.start]:02x} at offset {error.start} is not "
-            f"{encoding}: name the file's encoding, e.g. `--encoding latin-1`"
-        ) from error
-    except LookupError as error:
-        raise ValueError(f"unknown encoding {encoding!r}: try utf-8 or latin-1") from error
-    if encoding.lower().replace("-", "") not in ("utf8", "ascii"):
-        data = text.encode()
-    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _choose_columns(
