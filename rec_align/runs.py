@@ -1,13 +1,11 @@
 """What training, evaluation and inference share: the network for a corpus, and its predictor."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import seqio
-from etils import epath
 from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
@@ -49,11 +47,6 @@ def subtasks(mixture_or_task_name: str) -> Sequence[seqio.Task]:
 def for_vocabulary(network: Transformer, vocabulary: seqio.Vocabulary) -> Transformer:
     """The network with an embedding row for each token of the vocabulary."""
     return network.clone(config=network.config.with_vocab_size(vocabulary.vocab_size))
-
-
-def vocabulary_sha256(vocabulary: CorpusVocabulary) -> str:
-    """The digest of the SentencePiece model."""
-    return hashlib.sha256(epath.Path(vocabulary.sentencepiece_model_file).read_bytes()).hexdigest()
 
 
 def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
@@ -109,7 +102,7 @@ def load_predictor(
       num_results: likewise.
       max_text_tokens: likewise.
     """
-    run_vocabulary.check(model_dir, vocabulary_sha256(vocabulary))
+    run_vocabulary.check(model_dir, vocabulary.sha256)
     device_mesh = sharding.make_mesh(mesh)
     step, params = load_run(network, model_dir, checkpoint, device_mesh)
     trie = CatalogueTrie.build(item_tokens(vocabulary))

@@ -95,7 +95,7 @@ def train(
     network = runs.for_vocabulary(model, vocabulary)
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
-    run_vocabulary.check(model_dir, runs.vocabulary_sha256(vocabulary))
+    run_vocabulary.check(model_dir, vocabulary.sha256)
     initial_params = adapters.initial_params(network, initial_checkpoint_path, model_dir)
     transformation = optimizer(learning_rate(total_steps=train_steps))
     validation_task = validation_task or choose_validation_task(mixture_or_task_name)
@@ -120,7 +120,7 @@ def train(
         describe(network, device_mesh)
         epath.Path(model_dir).mkdir(parents=True, exist_ok=True)
         (epath.Path(model_dir) / "config.gin").write_text(gin.config_str())
-        run_vocabulary.note(model_dir, runs.vocabulary_sha256(vocabulary))
+        run_vocabulary.note(model_dir, vocabulary.sha256)
         writers = [JsonlWriter(model_dir), SummaryWriter(model_dir)]
 
     outcome = loop.train(

@@ -11,6 +11,8 @@ afresh. Then, where jax, flax, optax and orbax are enough: rec-align train-compi
 import argparse
 import os
 
+from rec_align.cli import task_arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mixture", metavar="MIXTURE", help="a mixture or task of a built corpus")
@@ -18,54 +20,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument("--seed", type=int, default=0, help="fixes every draw (default 0)")
     parser.add_argument(
-        "--lengths",
-        default="256,224",
-        metavar="I,T",
-        help="tokens of inputs, targets of a packed row (default 256,224)",
-    )
-    parser.add_argument(
         "--validation-task", metavar="TASK", help="default the mixture's retrieval, or its first"
     )
     parser.add_argument("--force", action="store_true", help="replace what is in DIR")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-    )
-    parser.add_argument(
-        "--import", action="append", default=[], dest="imports", metavar="MODULE",
-        help="a module with tasks of your own; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--gin_file", action="append", default=[], metavar="FILE")
-    parser.add_argument(
-        "--gin",
-        action="append",
-        default=[],
-        metavar="BINDING",
-        help="a gin binding; may be repeated",
-    )
+    task_arguments.add_arguments(parser, lengths="256,224", of="tokens of a packed row's")
 
 
 def run(args: argparse.Namespace) -> int:
-    from rec_align.cli.show import parse_lengths
-
-    lengths = parse_lengths(args.lengths)
-    if args.data_dir:
-        os.environ["TFDS_DATA_DIR"] = args.data_dir
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    task_arguments.open_tasks(args)
     import tensorflow as tf
 
-    import tasks
-    from rec_align import command_line
     from rec_align.pipeline.compiling import compile_mixture
 
-    tasks.register_built_corpora()
-    command_line.import_modules(args.imports)
-    command_line.read_gin(args.gin_file, args.gin)
     try:
         manifest = compile_mixture(
             args.mixture,
             args.out,
             num_epochs=args.epochs,
-            task_feature_lengths=lengths,
+            task_feature_lengths=args.lengths,
             seed=args.seed,
             validation_task=args.validation_task,
             num_threads=os.cpu_count() or 2,

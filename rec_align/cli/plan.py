@@ -19,6 +19,8 @@ import os
 import pathlib
 import sys
 
+from rec_align.cli import task_arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -35,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=128, help="rows a step (default 128)")
     parser.add_argument(
         "--lengths",
-        type=_lengths,
-        default=(512, 128),
+        type=task_arguments.parse_lengths,
+        default="512,128",
         metavar="I,T",
         help="tokens of inputs, targets (default 512,128)",
     )
@@ -68,18 +70,16 @@ def run(args: argparse.Namespace) -> int:
 
     import optax
 
-    from rec_align.training import optimizers, sharding
+    from rec_align.training import optimizers
     from rec_align.training.plan import GIB, make_plan
 
-    sharding.host_shard(mesh, args.batch, args.microbatches)
     print(f"compiling for {mesh.size} devices; large models take minutes ...", file=sys.stderr)
     plan = make_plan(
         network,
         getattr(optimizers, args.optimizer)(optax.constant_schedule(1e-3)),
         mesh,
         batch_size=args.batch,
-        inputs=args.lengths[0],
-        targets=args.lengths[1],
+        **args.lengths,
         num_microbatches=args.microbatches,
         quick=args.quick,
     )
@@ -94,13 +94,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 _NOT_ASKED = ("run", "command", "json")
-
-
-def _lengths(text: str) -> tuple[int, int]:
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text}: give two positive numbers, such as 512,128")
-    return int(parts[0]), int(parts[1])
 
 
 def _mesh_and_hbm(args: argparse.Namespace):
@@ -160,7 +153,8 @@ def _print(plan, config, args: argparse.Namespace, hbm_gib: float) -> None:
     devices = math.prod(plan.mesh.values())
     mesh = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     print(f"{args.model}: {plan.num_parameters:,} parameters on {devices} x {plan.device_kind}")
-    print(f"mesh {mesh}; batch {args.batch} of {args.lengths[0]} + {args.lengths[1]} tokens")
+    lengths = " + ".join(map(str, args.lengths.values()))
+    print(f"mesh {mesh}; batch {args.batch} of {lengths} tokens")
     choices = [
         f"{np.dtype(config.dtype).name} activations",
         args.optimizer,

@@ -10,9 +10,10 @@ each block. An input token sees the blocks up to its own; a target sees the bloc
 """
 
 import argparse
-import os
 import textwrap
 from collections.abc import Sequence
+
+from rec_align.cli import task_arguments
 
 _WIDTH = 98
 
@@ -24,48 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="train, validation or test")
     parser.add_argument("--num", type=int, default=3, metavar="N", help="examples (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
-    parser.add_argument(
-        "--lengths",
-        default="512,512",
-        metavar="I,T",
-        help="tokens of inputs, targets (default 512,512)",
-    )
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-    )
-    parser.add_argument(
-        "--import", action="append", default=[], dest="imports", metavar="MODULE",
-        help="a module with tasks of your own; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--gin",
-        action="append",
-        default=[],
-        metavar="BINDING",
-        help="a gin binding; may be repeated",
-    )
+    task_arguments.add_arguments(parser, lengths="512,512")
 
 
 def run(args: argparse.Namespace) -> int:
-    lengths = parse_lengths(args.lengths)
     if args.num < 1:
         raise ValueError(f"--num {args.num}: give 1 or more")
-    if args.data_dir:
-        os.environ["TFDS_DATA_DIR"] = args.data_dir
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the example is what was asked for
-    import gin
+    task_arguments.open_tasks(args)
     import seqio
     import tensorflow as tf
 
-    import tasks
-    from rec_align import command_line
-
-    tasks.register_built_corpora()
-    command_line.import_modules(args.imports)
-    try:
-        gin.parse_config(args.gin)
-    except SyntaxError as error:
-        raise ValueError(f"--gin {args.gin}: {error}") from error
     if not args.task:
         print("\n".join(sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})))
         return 0
@@ -74,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--split {args.split}: {args.task} has {', '.join(provider.splits)}")
     options = {"passthrough_features": _PASSED_ON} if isinstance(provider, seqio.Mixture) else {}
     dataset = provider.get_dataset(
-        lengths,
+        args.lengths,
         split=args.split,
         shuffle=args.split == "train",
         seed=args.seed,
@@ -160,11 +129,3 @@ def _decode(ids: list[int], vocabulary) -> str:
         else:
             piece.append(token)
     return " ".join([*texts, vocabulary.decode(piece)] if piece else texts)
-
-
-def parse_lengths(text: str) -> dict[str, int]:
-    """'512,128' -> {"inputs": 512, "targets": 128}."""
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(f"--lengths {text}: give two positive numbers, for instance 512,512")
-    return {"inputs": int(parts[0]), "targets": int(parts[1])}

@@ -128,7 +128,6 @@ def describe(
 ) -> dict[str, Any]:
     """What a manifest says of a mixture before any row is drawn."""
     vocabulary = provider.output_features["targets"].vocabulary
-    model_file = pathlib.Path(vocabulary.sentencepiece_model_file)
     corpus = corpus_dir(vocabulary.corpus) / "corpus.json"
     tasks = [task for task in seqio.get_subtasks(provider) if "train" in task.splits]
     is_mixture = isinstance(provider, seqio.Mixture)
@@ -143,7 +142,7 @@ def describe(
         "seed": seed,
         "corpus": vocabulary.corpus,
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
-        "vocabulary_sha256": hashlib.sha256(model_file.read_bytes()).hexdigest(),
+        "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [

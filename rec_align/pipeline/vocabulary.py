@@ -1,7 +1,10 @@
 """The vocabulary of a corpus: its own SentencePiece model, or a pretrained T5's."""
 
+import hashlib
+
 import gin
 import seqio
+from etils import epath
 
 from rec_align.data import corpus as corpus_lib
 
@@ -49,6 +52,11 @@ class CorpusVocabulary(seqio.SentencePieceVocabulary):
     @property
     def sentencepiece_model_file(self) -> str:
         return vocabulary_path(self.corpus)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the SentencePiece model."""
+        return hashlib.sha256(epath.Path(self.sentencepiece_model_file).read_bytes()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CorpusVocabulary) and self.corpus == other.corpus

@@ -37,7 +37,7 @@ def test_it_prints_what_a_step_needs_and_that_it_fits(tmp_path):
     assert done.stderr.startswith("compiling for 4 devices") and "compiled in" in done.stderr
     assert len(done.stderr.splitlines()) == 2  # XLA's own words are kept away
     saved = json.loads((tmp_path / "plan.json").read_text())
-    assert saved["fits"] and saved["asked"]["lengths"] == [64, 32]
+    assert saved["fits"] and saved["asked"]["lengths"] == {"inputs": 64, "targets": 32}
     assert saved["mesh"] == {"data": 2, "fsdp": 1, "model": 2}
     total = sum(saved["memory"].values())
     assert gib(done.stdout, "total") == round(total / 2**30, 2)
@@ -103,5 +103,5 @@ def test_the_defaults_are_those_of_fine_tuning():
         f'MESH = "{args.mesh}"',
     ):
         assert f"\n{binding}" in finetune
-    inputs, targets = args.lengths
-    assert f'TASK_FEATURE_LENGTHS = {{"inputs": {inputs}, "targets": {targets}}}' in prompts
+    lengths = json.dumps(args.lengths)
+    assert f"TASK_FEATURE_LENGTHS = {lengths}" in prompts
