@@ -4,7 +4,7 @@ SeqIO's own packer keeps one row open and counts tokens by their being non-zero,
 breaks; this one is first-fit over a group of examples, in TensorFlow operations only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -65,7 +65,10 @@ def _row_starts(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 def pack(
-    dataset: tf.data.Dataset, feature_lengths: Mapping[str, int], aligned: Mapping[str, str]
+    dataset: tf.data.Dataset,
+    feature_lengths: Mapping[str, int],
+    aligned: Mapping[str, str],
+    convert: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]] = dict,
 ) -> tf.data.Dataset:
     """Packs examples into rows.
 
@@ -73,6 +76,7 @@ def pack(
       dataset: examples with each feature [its own length] int32, none longer than a row.
       feature_lengths: length of a row for each token feature.
       aligned: further features that lie beside a token feature: {"inputs_blocks": "inputs"}.
+      convert: what is done to the rows, many at once: each feature [rows, length].
 
     Returns:
       Rows with each feature padded to its length, and for token features `{name}_segment_ids` (1,
@@ -107,7 +111,7 @@ def pack(
             for feature, flat in values.items():
                 ragged = tf.RaggedTensor.from_row_lengths(flat, lengths, validate=False)
                 packed[feature] = ragged.to_tensor(shape=[None, feature_lengths[name]])
-        return packed
+        return convert(packed)
 
     dataset = dataset.map(lambda example: {k: v for k, v in example.items() if k in kept})
     # Much cheaper than ragged batches.

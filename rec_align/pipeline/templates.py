@@ -9,7 +9,6 @@ from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
 
 
-
 def _choose_templates(
     dataset: tf.data.Dataset, family: Family, unseen: bool
 ) -> tuple[Template, ...]:
