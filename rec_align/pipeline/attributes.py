@@ -68,5 +68,5 @@ def item_attributes(
             }
         )
 
-    added = dataset.map(add, num_parallel_calls=tf.data.AUTOTUNE)
+    added = dataset.map(add)
     return added.filter(lambda example: example["has_attributes"])

@@ -55,6 +55,7 @@ def packed_rows(
         shard_info=shard,
         verbose=False,
         seed=seed,
+        trim_output_features=False,  # `tokenize_parts` has done it
     )
     options = tf.data.Options()
     options.threading.private_threadpool_size = num_threads

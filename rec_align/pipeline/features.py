@@ -32,9 +32,9 @@ def output_features(corpus: str) -> dict[str, seqio.Feature]:
 def shift_right(targets: tf.Tensor, bos_id: int = 0) -> tf.Tensor:
     """Decoder inputs: BOS at the start of every target, else the token before.
 
-    Example: targets 5 6 1 7 1 0 -> 0 5 6 0 7 0. [length] int32 -> [length] int32.
+    Example: targets 5 6 1 7 1 0 -> 0 5 6 0 7 0. [..., length] int32 -> the same.
     """
-    before = tf.concat([[EOS_ID], targets[:-1]], 0)
+    before = tf.concat([tf.fill(tf.shape(targets[..., :1]), EOS_ID), targets[..., :-1]], -1)
     return tf.where(tf.equal(before, EOS_ID), bos_id, before)
 
 
@@ -92,21 +92,36 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
         return converter(ds, task_feature_lengths)
 
     def _convert_example(self, features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-        converted = super()._convert_example(features)
-        return converted | {
-            "decoder_input_tokens": tf.where(
-                features["targets"] > 0, shift_right(features["targets"], self.bos_id), 0
-            ),
+        """Each feature [length], or [rows, length]."""
+        targets = features["targets"]
+        converted = {
+            "encoder_input_tokens": features["inputs"],
             "encoder_blocks": features["inputs_blocks"],
+            "decoder_target_tokens": targets,
+            "decoder_input_tokens": tf.where(targets > 0, shift_right(targets, self.bos_id), 0),
+            "decoder_loss_weights": tf.cast(targets > 0, tf.int32),
             "decoder_blocks": features["targets_blocks"],
         }
+        if self.pack:
+            for ours, theirs in (("inputs", "encoder"), ("targets", "decoder")):
+                converted |= {
+                    f"{theirs}_{kind}": features[f"{ours}_{kind}"]
+                    for kind in ("segment_ids", "positions")
+                }
+        return converted | {name: features[name] for name in self._passthrough_features}
+
+    def _convert_features(
+        self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
+    ) -> tf.data.Dataset:
+        if not self.pack:
+            return super()._convert_features(ds, task_feature_lengths)
+        lengths = {name: task_feature_lengths[name] for name in ("inputs", "targets")}
+        return pack(ds, lengths, BESIDE, self._convert_example)
 
     def _pack_or_pad(
         self, ds: tf.data.Dataset, packed_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:
         lengths = {k: v for k, v in packed_lengths.items() if k in self.TASK_FEATURES}
-        if self.pack:
-            return pack(ds, {k: v for k, v in lengths.items() if k not in BESIDE}, BESIDE)
         return seqio.trim_and_pad_dataset(ds, lengths)
 
     def get_model_feature_lengths(

@@ -9,7 +9,8 @@ import gin
 import seqio
 import tensorflow as tf
 
-from rec_align.pipeline.phrasing import history_field, item_texts, target_field
+from rec_align.pipeline.phrasing import history_field, item_texts, target_field, written
+from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
 from rec_align.pipeline.seeds import MASK, SPANS, fold
 from rec_align.pipeline.vocabulary import EOS_ID, EXTRA_IDS
 
@@ -54,9 +55,13 @@ def mask_items(
         )
         answers = sentinels[:count] + " " + tf.gather(plain, tf.gather(items, hidden))
         target = tf.strings.reduce_join(answers, separator=" ")[None]
-        return example | history_field(parts) | target_field(target)
+        return example | {"history_parts": parts, "target_parts": target}
 
-    return dataset.map(mask, num_parallel_calls=tf.data.AUTOTUNE)
+    def phrase(batch: Batch) -> Batch:
+        target = target_field(as_ragged(batch["target_parts"]))
+        return batch | history_field(batch["history_parts"]) | target
+
+    return map_batches(dataset.map(mask), phrase)
 
 
 def phrase_history(
@@ -65,12 +70,14 @@ def phrase_history(
     """`history_windows` -> history 'A;' 'B;' in block 1, for `corrupt_spans`; an empty target."""
     listed = item_texts(corpus, output_features, ";")
 
-    def phrase(example: Example) -> Example:
-        parts = tf.gather(listed, example["history_item_indices"])
-        ones = tf.ones(tf.shape(parts), tf.int32)
-        return example | history_field(parts, ones) | target_field(tf.constant([""]), 2 * ones[:1])
+    def phrase(batch: Batch) -> Batch:
+        parts = written(listed, batch["history_item_indices"])
+        ones = parts.with_values(tf.ones(tf.shape(parts.values), tf.int32))
+        nothing = as_ragged(tf.fill([parts.nrows(), 1], ""))
+        after = as_ragged(tf.fill([parts.nrows(), 1], 2))
+        return batch | history_field(parts, ones) | target_field(nothing, after)
 
-    return dataset.map(phrase, num_parallel_calls=tf.data.AUTOTUNE)
+    return map_batches(dataset, phrase)
 
 
 def _random_segments(num_items: tf.Tensor, num_segments: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -159,4 +166,4 @@ def corrupt_spans(
         }
 
     long_enough = dataset.filter(lambda example: tf.reduce_sum(example["inputs_blocks"]) > 1)
-    return long_enough.map(corrupt, num_parallel_calls=tf.data.AUTOTUNE)
+    return long_enough.map(corrupt)

@@ -102,7 +102,7 @@ def ranking_candidates(
         candidates = tf.ensure_shape(candidates, [num_candidates])
         return example | {"candidate_item_indices": candidates, "target_position": position}
 
-    return dataset.map(add, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.map(add)
 
 
 def candidate_tokens(
@@ -120,6 +120,5 @@ def candidate_tokens(
         lambda example: (
             example
             | {"candidate_tokens": tf.gather(item_tokens, example["candidate_item_indices"])}
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        )
     )

@@ -9,8 +9,8 @@ import seqio
 import tensorflow as tf
 
 from rec_align.pipeline.item_index import open_item_index
+from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 
-Example = dict[str, tf.Tensor]
 Features = dict[str, seqio.Feature]
 
 
@@ -20,25 +20,28 @@ def item_texts(corpus: str, output_features: Features, suffix: str = "") -> tf.T
     return tf.constant([text + suffix for text in texts])
 
 
-def history_field(parts: tf.Tensor, blocks: tf.Tensor | None = None) -> Example:
-    """The field `history`, one part an item, oldest first."""
-    numbers = tf.range(1, tf.size(parts) + 1)
-    zeros = tf.zeros_like(numbers)
+def history_field(parts: tf.RaggedTensor, blocks: tf.RaggedTensor | None = None) -> Batch:
+    """The field `history`, one part an item, oldest first: [batch, (items)]."""
+    numbers = parts.with_values(Rows.of(parts.row_splits).positions + 1)
     return {
         "history_parts": parts,
-        "history_blocks": zeros if blocks is None else blocks,
+        "history_blocks": tf.zeros_like(numbers) if blocks is None else blocks,
         "history_items": numbers,
     }
 
 
-def target_field(parts: tf.Tensor, blocks: tf.Tensor | None = None) -> Example:
-    """The field `target`, one part a target."""
-    ones = tf.ones(tf.shape(parts), tf.int32)
+def target_field(parts: tf.RaggedTensor, blocks: tf.RaggedTensor | None = None) -> Batch:
+    """The field `target`, one part a target: [batch, (targets)]."""
+    ones = parts.with_values(tf.ones(tf.shape(parts.values), tf.int32))
     return {"target_parts": parts, "target_blocks": ones if blocks is None else blocks}
 
 
-def _map(dataset: tf.data.Dataset, function) -> tf.data.Dataset:
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+def written(texts: tf.Tensor, item_indices: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
+    """The text of each item: [num_items] string, [batch, (n)] or [batch] -> [batch, (n)]."""
+    if item_indices.shape.rank == 1:
+        item_indices = item_indices[:, None]
+    rows = as_ragged(item_indices)
+    return rows.with_values(tf.gather(texts, rows.values))
 
 
 def phrase_next_items(
@@ -51,19 +54,19 @@ def phrase_next_items(
     listed = item_texts(corpus, output_features, ";")
     plain = item_texts(corpus, output_features)
 
-    def phrase(example: Example) -> Example:
-        history = tf.gather(listed, example["history_item_indices"])
-        targets = tf.gather(plain, example["target_item_indices"])
+    def phrase(batch: Batch) -> Batch:
+        history = written(listed, batch["history_item_indices"])
+        targets = written(plain, batch["target_item_indices"])
         phrased = (
-            example
-            | history_field(history, example["history_blocks"])
-            | target_field(targets, example["target_blocks"])
+            batch
+            | history_field(history, batch["history_blocks"])
+            | target_field(targets, batch["target_blocks"])
         )
-        if "target_item_index" in example:
-            phrased["in_catalogue"] = tf.constant(1, tf.int32)
+        if "target_item_index" in batch:
+            phrased["in_catalogue"] = tf.ones_like(batch["target_item_index"])
         return phrased
 
-    return _map(dataset, phrase)
+    return map_batches(dataset, phrase)
 
 
 def rating_texts(ratings: tf.Tensor) -> tf.Tensor:
@@ -87,32 +90,39 @@ def phrase_ratings(
     asked = item_texts(corpus, output_features, ":")
     listed = item_texts(corpus, output_features, ";")
 
-    def phrase(example: Example) -> Example:
-        items, ratings, is_target = (
-            example["item_indices"],
-            example["ratings"],
-            example["is_target"],
+    def phrase(batch: Batch) -> Batch:
+        rows = Rows.of(batch["item_indices"].row_splits)
+        items, ratings, is_target, title_blocks, rating_blocks, target_blocks = (
+            batch[name].values
+            for name in (
+                *("item_indices", "ratings", "is_target"),
+                *("title_blocks", "rating_blocks", "target_blocks"),
+            )
         )
-        size = tf.size(items)
-        numbers = tf.range(1, size + 1)
-        is_last = tf.equal(numbers, size)
+        numbers = rows.positions + 1
+        is_last = tf.equal(numbers, tf.gather(rows.lengths, rows.numbers))
         is_rated = ~tf.math.is_nan(ratings)
         texts = rating_texts(tf.where(is_rated, ratings, 0.0))
         titles = tf.where(is_rated, tf.gather(asked, items), tf.gather(listed, items))
         given = tf.where(is_rated & ~is_last, texts + ";", "")
-        # [n, 2] -> [2n]: title and rating of each item in turn.
-        parts = tf.reshape(tf.stack([titles, given], axis=1), [-1])
-        blocks = tf.stack([example["title_blocks"], example["rating_blocks"]], axis=1)
-        history = {
-            "history_parts": parts,
-            "history_blocks": tf.reshape(blocks, [-1]),
-            "history_items": tf.repeat(tf.where(is_last, 0, numbers), 2),
-        }
-        targets = tf.boolean_mask(texts, is_target)
-        target_blocks = tf.boolean_mask(example["target_blocks"], is_target)
-        return example | history | target_field(targets, target_blocks)
+        item_numbers = tf.where(is_last, 0, numbers)
 
-    return _map(dataset, phrase)
+        def in_turn(of_title: tf.Tensor, of_rating: tf.Tensor) -> tf.RaggedTensor:
+            """[n, 2] -> [2n]: title and rating of each item in turn."""
+            both = tf.reshape(tf.stack([of_title, of_rating], axis=1), [-1])
+            return from_splits(both, 2 * batch["item_indices"].row_splits)
+
+        history = {
+            "history_parts": in_turn(titles, given),
+            "history_blocks": in_turn(title_blocks, rating_blocks),
+            "history_items": in_turn(item_numbers, item_numbers),
+        }
+        targets = Rows.of_lengths(rows.sums(tf.cast(is_target, tf.int32))).splits
+        answers = from_splits(tf.boolean_mask(texts, is_target), targets)
+        blocks = from_splits(tf.boolean_mask(target_blocks, is_target), targets)
+        return batch | history | target_field(answers, blocks)
+
+    return map_batches(dataset, phrase)
 
 
 def phrase_ranking(
@@ -122,17 +132,17 @@ def phrase_ranking(
     listed = item_texts(corpus, output_features, ";")
     plain = item_texts(corpus, output_features)
 
-    def phrase(example: Example) -> Example:
-        candidates = tf.gather(listed, example["candidate_item_indices"])
-        numbers = tf.constant([f"{number}. " for number in range(1, candidates.shape[0] + 1)])
+    def phrase(batch: Batch) -> Batch:
+        candidates = tf.gather(listed, batch["candidate_item_indices"])
+        numbers = tf.constant([f"{number}. " for number in range(1, candidates.shape[1] + 1)])
         return (
-            example
-            | history_field(tf.gather(listed, example["history_item_indices"]))
+            batch
+            | history_field(written(listed, batch["history_item_indices"]))
             | {"candidates_parts": numbers + candidates}
-            | target_field(tf.gather(plain, example["target_item_index"])[None])
+            | target_field(written(plain, batch["target_item_index"]))
         )
 
-    return _map(dataset, phrase)
+    return map_batches(dataset, phrase)
 
 
 def phrase_pair(
@@ -142,13 +152,13 @@ def phrase_pair(
     listed = item_texts(corpus, output_features, ";")
     plain = item_texts(corpus, output_features)
 
-    def phrase(example: Example) -> Example:
-        pair = tf.gather(plain, example["candidate_item_indices"])
+    def phrase(batch: Batch) -> Batch:
+        pair = tf.gather(plain, batch["candidate_item_indices"])
         return (
-            example
-            | history_field(tf.gather(listed, example["history_item_indices"]))
-            | {"first_parts": pair[:1], "second_parts": pair[1:]}
-            | target_field(tf.gather(plain, example["target_item_index"])[None])
+            batch
+            | history_field(written(listed, batch["history_item_indices"]))
+            | {"first_parts": pair[:, :1], "second_parts": pair[:, 1:]}
+            | target_field(written(plain, batch["target_item_index"]))
         )
 
-    return _map(dataset, phrase)
+    return map_batches(dataset, phrase)

@@ -11,20 +11,27 @@ Batch = dict[str, tf.Tensor | tf.RaggedTensor]
 BATCH_SIZE = 32
 
 
-def map_batches(dataset: tf.data.Dataset, function: Callable[[Batch], Batch]) -> tf.data.Dataset:
-    """The examples, each as `function` leaves it; their order stays.
+def map_batches(dataset: tf.data.Dataset, function: Callable[..., Batch]) -> tf.data.Dataset:
+    """The examples as `function` leaves them; their order stays.
+
+    Steps that follow one another hand on batches: the examples between them are never made.
 
     Args:
       dataset: examples.
       function: of a batch of examples, in which features of varying length are ragged
-        [batch, (length)]; returns a batch of as many.
+        [batch, (length)]; returns a batch, of as many examples or not.
 
     Returns:
       Examples.
     """
-    mapped = dataset.ragged_batch(BATCH_SIZE).map(function, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = getattr(dataset, "batches", None)
+    if batches is None:
+        batches = dataset.ragged_batch(BATCH_SIZE)
+    batches = batches.map(function, num_parallel_calls=tf.data.AUTOTUNE)
     # `unbatch` calls features ragged that were, as parts of a batch; as examples they are tensors.
-    return mapped.unbatch().map(lambda example: example)
+    examples = batches.unbatch().map(lambda example: example, synchronous=True)
+    examples.batches = batches
+    return examples
 
 
 def as_ragged(rows: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
@@ -34,7 +41,20 @@ def as_ragged(rows: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
 
 def from_splits(values: tf.Tensor, splits: tf.Tensor) -> tf.RaggedTensor:
     """[n] values and [batch + 1] splits -> [batch, (length)]."""
+    splits = tf.cast(splits, tf.int64)  # as the batches of a dataset have them
     return tf.RaggedTensor.from_row_splits(tf.ensure_shape(values, [None]), splits, validate=False)
+
+
+def slices(rows: tf.RaggedTensor, begins: tf.Tensor, ends: tf.Tensor) -> tf.RaggedTensor:
+    """`row[begin:end]` of each row: [batch, (n)], [batch] int32, [batch] int32 -> [batch, (m)]."""
+    starts = tf.cast(rows.row_starts(), tf.int32)
+    places = tf.ragged.range(starts + begins, starts + ends)
+    return from_splits(tf.gather(rows.values, places.values), places.row_splits)
+
+
+def lengths_of(rows: tf.RaggedTensor) -> tf.Tensor:
+    """[batch, (length)] -> [batch] int32."""
+    return tf.cast(rows.row_lengths(), tf.int32)
 
 
 class Rows(NamedTuple):

@@ -18,6 +18,17 @@ HELD_OUT_SPLITS = ("validation", "test")
 USER_SHUFFLE_BUFFER_SIZE = 20_000
 
 
+def _without_handovers(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Steps on single examples stay in their thread: handing one over takes longer than the step.
+
+    Measured: 36 against 5 to 17 microseconds a step. The option holds for all that is made from
+    the dataset; steps on batches ask for their threads.
+    """
+    options = tf.data.Options()
+    options.experimental_optimization.map_parallelization = False
+    return dataset.with_options(options)
+
+
 def is_train(dataset: tf.data.Dataset) -> bool:
     """Whether the examples are for training: those of held-out splits carry their target apart."""
     return "held_out_item_index" not in dataset.element_spec
@@ -102,9 +113,10 @@ class CorpusSource(seqio.TfdsDataSource):
         )
         if shuffle:
             dataset = dataset.shuffle(min(num_examples, USER_SHUFFLE_BUFFER_SIZE), seed=seed)
+        dataset = _without_handovers(dataset)
         if split == "train":
             return dataset
-        return dataset.map(_hold_out_last, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.map(_hold_out_last)
 
 
 class ItemSource(seqio.DataSource):
@@ -149,4 +161,4 @@ class ItemSource(seqio.DataSource):
         dataset = tf.data.Dataset.from_tensor_slices({"item_index": item_indices})
         if shard_info:
             dataset = dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset
+        return _without_handovers(dataset)

@@ -4,12 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
-from rec_align.pipeline.seeds import TEMPLATE, fold
+from rec_align.pipeline.seeds import TEMPLATE, uniform
 from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
-
-Example = dict[str, tf.Tensor]
-_CHOSEN = "chosen_template"
 
 
 def _choose_templates(
@@ -90,15 +87,12 @@ def fill_template(
     target_choice = tf.constant([target_fields.index(t.target_field) for t in templates])
     segments, glue = tf.constant(segments), tf.constant(glue.tolist())
 
-    def pick(example: Example) -> Example:
-        if "template_index" in example:
-            return example | {_CHOSEN: example["template_index"]}
+    def pick(batch: Batch) -> tf.Tensor:
+        if "template_index" in batch:
+            return batch["template_index"]
         if len(templates) == 1:
-            return example | {_CHOSEN: tf.constant(0)}
-        seed = fold(example["seed"], TEMPLATE)
-        return example | {
-            _CHOSEN: tf.random.stateless_uniform([], seed, 0, len(templates), tf.int32)
-        }
+            return tf.zeros([as_ragged(batch[f"{target_fields[0]}_parts"]).nrows()], tf.int32)
+        return uniform(batch["seed"], TEMPLATE, 0, len(templates))
 
     def gather_inputs(batch: Batch, template: tf.Tensor) -> Batch:
         parts = [as_ragged(batch[f"{name}_parts"]) for name in fields]
@@ -151,7 +145,7 @@ def fill_template(
         }
 
     def fill(batch: Batch) -> Batch:
-        template = batch.pop(_CHOSEN)
+        template = pick(batch)
         return batch | gather_inputs(batch, template) | gather_targets(batch, template)
 
-    return map_batches(dataset.map(pick), fill)
+    return map_batches(dataset, fill)

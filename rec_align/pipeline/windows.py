@@ -8,10 +8,9 @@ from `seed`; held-out splits take the newest items before the held-out one.
 import gin
 import tensorflow as tf
 
-from rec_align.pipeline.seeds import NUM_PURPOSES, WINDOW, fold
+from rec_align.pipeline.ragged import Batch, Rows, from_splits, lengths_of, map_batches, slices
+from rec_align.pipeline.seeds import NUM_PURPOSES, WINDOW, uniform
 from rec_align.pipeline.sources import is_train
-
-Example = dict[str, tf.Tensor]
 
 EVERY_ITEM, SEVERAL, ONE = "every_item", "window", "one"
 
@@ -27,54 +26,73 @@ def _check_positive(function: str, **arguments: int) -> None:
             raise ValueError(f"{function}.{name}={value!r}: must be at least 1")
 
 
-def _map(dataset: tf.data.Dataset, function) -> tf.data.Dataset:
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _with_at_least(dataset: tf.data.Dataset, num_items: int) -> tf.data.Dataset:
-    return dataset.filter(lambda example: tf.size(example["item_indices"]) >= num_items)
-
-
-def _keep(example: Example) -> Example:
+def _keep(batch: Batch) -> Batch:
     """What every window hands on; `held_out_item_index` says that it is not for training."""
-    return {k: example[k] for k in ("user_index", "seed", "held_out_item_index") if k in example}
+    return {k: batch[k] for k in ("user_index", "seed", "held_out_item_index") if k in batch}
 
 
-def _uniform(example: Example, low: int | tf.Tensor, high: int | tf.Tensor) -> tf.Tensor:
-    """A whole number, low <= it < high."""
-    return tf.random.stateless_uniform([], fold(example["seed"], WINDOW), low, high, tf.int32)
+def _only(batch: Batch, wanted: tf.Tensor) -> Batch:
+    """The examples where `wanted` [batch] bool is True."""
+    numbers = tf.where(wanted)[:, 0]
+    return {name: tf.gather(values, numbers) for name, values in batch.items()}
 
 
-def _held_out_history(example: Example, max_history: int) -> Example:
+def _with_at_least(batch: Batch, num_items: int) -> Batch:
+    return _only(batch, lengths_of(batch["item_indices"]) >= num_items)
+
+
+def _newest(rows: tf.RaggedTensor, ends: tf.Tensor, count: int) -> tf.RaggedTensor:
+    """Of each row the `count` values before place `ends` [batch] int32."""
+    return slices(rows, tf.maximum(ends - count, 0), ends)
+
+
+def _append(rows: tf.RaggedTensor, values: tf.Tensor) -> tf.RaggedTensor:
+    """Each row with one more value at its end."""
+    return tf.concat([rows, values[:, None]], axis=1)
+
+
+def _numbers(rows: tf.RaggedTensor) -> tf.RaggedTensor:
+    """1, 2, ... in each row."""
+    return rows.with_values(Rows.of(rows.row_splits).positions + 1)
+
+
+def _pick(rows: tf.RaggedTensor, places: tf.Tensor) -> tf.Tensor:
+    """One value of each row: [batch, (n)], [batch] int32 -> [batch]."""
+    return tf.gather(rows.values, tf.cast(rows.row_starts(), tf.int32) + places)
+
+
+def _held_out_history(batch: Batch, max_history: int) -> Batch:
     """What every evaluation example knows: the newest items, and the whole sequence before."""
-    return _keep(example) | {
-        "history_item_indices": example["item_indices"][-max_history:],
-        "seen_item_indices": example["item_indices"],
-        "target_item_index": example["held_out_item_index"],
+    items = batch["item_indices"]
+    return _keep(batch) | {
+        "history_item_indices": _newest(items, lengths_of(items), max_history),
+        "seen_item_indices": items,
+        "target_item_index": batch["held_out_item_index"],
     }
 
 
-def _tile(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
+def _tile(batch: Batch, length: int) -> Batch:
     """Cuts each sequence into runs of `length` items, from a random phase on.
 
     Every item is in exactly one run a pass. Example: length 3, phase 1,
-    items a b c d e -> a, b c d, e. Runs come as `begin` and `end` beside the whole sequence, each
-    with a seed of its own.
+    items a b c d e -> a, b c d, e. Each run has the user's features, a seed of its own, and its
+    slice of `item_indices` and `ratings`.
     """
-
-    def runs(example: Example) -> tf.data.Dataset:
-        size = tf.size(example["item_indices"])
-        begin = tf.range(-_uniform(example, 0, length), size, length)
-        numbers = tf.range(tf.size(begin)) * NUM_PURPOSES
-        seeds = example["seed"] + tf.stack([tf.zeros_like(numbers), numbers], axis=1)
-        slices = {
-            "begin": tf.maximum(begin, 0),
-            "end": tf.minimum(begin + length, size),
-            "seed": seeds,
-        }
-        return tf.data.Dataset.from_tensor_slices(slices).map(lambda run: example | run)
-
-    return _with_at_least(dataset, 1).flat_map(runs)
+    batch = _with_at_least(batch, 1)
+    sizes = lengths_of(batch["item_indices"])
+    phases = uniform(batch["seed"], WINDOW, 0, length)
+    runs = Rows.of_lengths((sizes + phases + length - 1) // length)
+    users, places = runs.numbers, runs.positions
+    begins = places * length - tf.gather(phases, users)
+    ends = tf.minimum(begins + length, tf.gather(sizes, users))
+    begins = tf.maximum(begins, 0)
+    tiled = {name: tf.gather(values, users) for name, values in _keep(batch).items()}
+    tiled["seed"] += tf.stack([tf.zeros_like(places), places * NUM_PURPOSES], axis=1)
+    starts = tf.gather(tf.cast(batch["item_indices"].row_starts(), tf.int32), users)
+    spans = tf.ragged.range(starts + begins, starts + ends)
+    for name in ("item_indices", "ratings"):
+        tiled[name] = from_splits(tf.gather(batch[name].values, spans.values), spans.row_splits)
+    return tiled
 
 
 @gin.configurable
@@ -110,33 +128,42 @@ def next_item_windows(
         "next_item_windows", max_history=max_history, targets_per_window=targets_per_window
     )
 
-    def held_out(example: Example) -> Example:
-        found = _held_out_history(example, max_history)
-        size = tf.size(found["history_item_indices"])
-        causal = targets == EVERY_ITEM
+    causal = targets == EVERY_ITEM
+
+    def held_out(batch: Batch) -> Batch:
+        found = _held_out_history(batch, max_history)
+        history = found["history_item_indices"]
+        answers = tf.RaggedTensor.from_tensor(found["target_item_index"][:, None])
+        next_blocks = lengths_of(history)[:, None] + 1
         return found | {
-            "history_blocks": tf.range(1, size + 1) if causal else tf.zeros([size], tf.int32),
-            "target_item_indices": found["target_item_index"][None],
-            "target_blocks": (size + 1)[None] if causal else tf.ones([1], tf.int32),
+            "history_blocks": _numbers(history) if causal else tf.zeros_like(history),
+            "target_item_indices": answers,
+            "target_blocks": answers.with_values(
+                tf.reshape(next_blocks if causal else tf.ones_like(next_blocks), [-1])
+            ),
         }
 
-    def every_item(example: Example) -> Example:
-        items = example["item_indices"][example["begin"] : example["end"]]
-        blocks = tf.range(1, tf.size(items) + 1)
-        return _keep(example) | {
-            # No target sees the last item, so it is not shown.
-            "history_item_indices": items[:-1],
-            "history_blocks": blocks[:-1],
+    def every_item(batch: Batch) -> Batch:
+        runs = _tile(batch, max_history)
+        items = runs["item_indices"]
+        # No target sees the last item, so it is not shown.
+        shown = slices(items, tf.zeros_like(lengths_of(items)), lengths_of(items) - 1)
+        return _keep(runs) | {
+            "history_item_indices": shown,
+            "history_blocks": _numbers(shown),
             "target_item_indices": items,
-            "target_blocks": blocks,
+            "target_blocks": _numbers(items),
         }
 
-    def one_place(example: Example) -> Example:
-        items = example["item_indices"]
-        place = _uniform(example, 1, tf.size(items))
-        history = items[:place][-max_history:]
-        answers = items[place:][: targets_per_window if targets == SEVERAL else 1]
-        return _keep(example) | {
+    def one_place(batch: Batch) -> Batch:
+        batch = _with_at_least(batch, 2)
+        items = batch["item_indices"]
+        sizes = lengths_of(items)
+        places = uniform(batch["seed"], WINDOW, 1, sizes)
+        history = _newest(items, places, max_history)
+        most = targets_per_window if targets == SEVERAL else 1
+        answers = slices(items, places, tf.minimum(places + most, sizes))
+        return _keep(batch) | {
             "history_item_indices": history,
             "history_blocks": tf.zeros_like(history),
             "target_item_indices": answers,
@@ -144,10 +171,8 @@ def next_item_windows(
         }
 
     if not is_train(dataset):
-        return _map(dataset, held_out)
-    if targets == EVERY_ITEM:
-        return _map(_tile(dataset, max_history), every_item)
-    return _map(_with_at_least(dataset, 2), one_place)
+        return map_batches(dataset, held_out)
+    return map_batches(dataset, every_item if causal else one_place)
 
 
 @gin.configurable
@@ -175,49 +200,61 @@ def rating_windows(
     _check_choice("rating_windows", targets, (EVERY_ITEM, ONE))
     _check_positive("rating_windows", max_history=max_history)
 
-    def window(example: Example, items, ratings, is_target) -> Example:
-        numbers = tf.range(1, tf.size(items) + 1)
-        causal = targets == EVERY_ITEM
-        return _keep(example) | {
+    causal = targets == EVERY_ITEM
+
+    def window(batch: Batch, items, ratings, is_target) -> Batch:
+        numbers = _numbers(items)
+        zeros = tf.zeros_like(numbers)
+        return _keep(batch) | {
             "item_indices": items,
             "ratings": ratings,
             "is_target": is_target,
-            "title_blocks": 2 * numbers - 1 if causal else tf.zeros_like(numbers),
-            "rating_blocks": 2 * numbers if causal else tf.zeros_like(numbers),
-            "target_blocks": 2 * numbers if causal else tf.ones_like(numbers),
+            "title_blocks": 2 * numbers - 1 if causal else zeros,
+            "rating_blocks": 2 * numbers if causal else zeros,
+            "target_blocks": 2 * numbers if causal else zeros + 1,
         }
 
-    def last_only(example: Example, items, ratings) -> Example:
-        items, ratings = items[-max_history:], ratings[-max_history:]
-        size = tf.size(items)
-        return window(example, items, ratings, tf.equal(tf.range(size), size - 1))
+    def last_only(batch: Batch, items, ratings, ends: tf.Tensor) -> Batch:
+        items = _newest(items, ends, max_history)
+        ratings = _newest(ratings, ends, max_history)
+        rows = Rows.of(items.row_splits)
+        is_last = tf.equal(rows.positions + 1, tf.gather(rows.lengths, rows.numbers))
+        return window(batch, items, ratings, items.with_values(is_last))
 
-    def held_out(example: Example) -> Example:
-        items = tf.concat([example["item_indices"], example["held_out_item_index"][None]], 0)
-        ratings = tf.concat([example["ratings"], example["held_out_rating"][None]], 0)
-        return last_only(example, items, ratings) | {"rating": example["held_out_rating"]}
+    def held_out(batch: Batch) -> Batch:
+        batch = _only(batch, ~tf.math.is_nan(batch["held_out_rating"]))
+        items = _append(batch["item_indices"], batch["held_out_item_index"])
+        ratings = _append(batch["ratings"], batch["held_out_rating"])
+        windows = last_only(batch, items, ratings, lengths_of(items))
+        return windows | {"rating": batch["held_out_rating"]}
 
-    def every_item(example: Example) -> Example:
-        begin, end = example["begin"], example["end"]
-        ratings = example["ratings"][begin:end]
-        is_rated = ~tf.math.is_nan(ratings)
-        return window(example, example["item_indices"][begin:end], ratings, is_rated)
+    def every_item(batch: Batch) -> Batch:
+        runs = _tile(batch, max_history)
+        runs = _only(runs, _num_rated(runs) > 0)
+        ratings = runs["ratings"]
+        is_rated = ratings.with_values(~tf.math.is_nan(ratings.values))
+        return window(runs, runs["item_indices"], ratings, is_rated)
 
-    def one_place(example: Example) -> Example:
-        rated = tf.where(~tf.math.is_nan(example["ratings"]))[:, 0]
-        end = rated[_uniform(example, 0, tf.size(rated))] + 1
-        return last_only(example, example["item_indices"][:end], example["ratings"][:end])
+    def one_place(batch: Batch) -> Batch:
+        batch = _only(batch, _num_rated(batch) > 0)
+        ratings = batch["ratings"]
+        rated = tf.where(~tf.math.is_nan(ratings.values))[:, 0]
+        counts = _num_rated(batch)
+        chosen = uniform(batch["seed"], WINDOW, 0, counts) + tf.cumsum(counts, exclusive=True)
+        ends = tf.cast(tf.gather(rated, chosen), tf.int32) + 1
+        ends -= tf.cast(ratings.row_starts(), tf.int32)
+        return last_only(batch, batch["item_indices"], ratings, ends)
 
     if not is_train(dataset):
-        dataset = dataset.filter(lambda example: ~tf.math.is_nan(example["held_out_rating"]))
-        return _map(dataset, held_out)
-    if targets == ONE:
-        has_rating = dataset.filter(
-            lambda example: tf.reduce_any(~tf.math.is_nan(example["ratings"]))
-        )
-        return _map(has_rating, one_place)
-    runs = _map(_tile(dataset, max_history), every_item)
-    return runs.filter(lambda example: tf.reduce_any(example["is_target"]))
+        return map_batches(dataset, held_out)
+    return map_batches(dataset, every_item if causal else one_place)
+
+
+def _num_rated(batch: Batch) -> tf.Tensor:
+    """How many items of each example have a rating: [batch] int32."""
+    ratings = batch["ratings"]
+    is_rated = tf.cast(~tf.math.is_nan(ratings.values), tf.int32)
+    return Rows.of(ratings.row_splits).sums(is_rated)
 
 
 @gin.configurable
@@ -235,18 +272,19 @@ def one_item_windows(dataset: tf.data.Dataset, *, max_history: int = 30) -> tf.d
     """
     _check_positive("one_item_windows", max_history=max_history)
 
-    def one_place(example: Example) -> Example:
-        items = example["item_indices"]
-        place = _uniform(example, 1, tf.size(items))
-        return _keep(example) | {
-            "history_item_indices": items[:place][-max_history:],
+    def one_place(batch: Batch) -> Batch:
+        batch = _with_at_least(batch, 2)
+        items = batch["item_indices"]
+        places = uniform(batch["seed"], WINDOW, 1, lengths_of(items))
+        return _keep(batch) | {
+            "history_item_indices": _newest(items, places, max_history),
             "seen_item_indices": items,
-            "target_item_index": items[place],
+            "target_item_index": _pick(items, places),
         }
 
     if is_train(dataset):
-        return _map(_with_at_least(dataset, 2), one_place)
-    return _map(dataset, lambda example: _held_out_history(example, max_history))
+        return map_batches(dataset, one_place)
+    return map_batches(dataset, lambda batch: _held_out_history(batch, max_history))
 
 
 @gin.configurable
@@ -263,20 +301,18 @@ def history_windows(dataset: tf.data.Dataset, *, max_history: int = 50) -> tf.da
     """
     _check_positive("history_windows", max_history=max_history)
 
-    def window(example: Example, items) -> Example:
-        return _keep(example) | {
-            "history_item_indices": items,
+    def random_run(batch: Batch) -> Batch:
+        batch = _with_at_least(batch, 1)
+        items = batch["item_indices"]
+        most = tf.maximum(lengths_of(items) - max_history, 0)
+        begins = uniform(batch["seed"], WINDOW, 0, most + 1)
+        ends = tf.minimum(begins + max_history, lengths_of(items))
+        return _keep(batch) | {"history_item_indices": slices(items, begins, ends)}
+
+    def newest(batch: Batch) -> Batch:
+        items = _append(batch["item_indices"], batch["held_out_item_index"])
+        return _keep(batch) | {
+            "history_item_indices": _newest(items, lengths_of(items), max_history)
         }
 
-    def random_run(example: Example) -> Example:
-        items = example["item_indices"]
-        begin = _uniform(example, 0, tf.maximum(tf.size(items) - max_history, 0) + 1)
-        return window(example, items[begin : begin + max_history])
-
-    def newest(example: Example) -> Example:
-        items = tf.concat([example["item_indices"], example["held_out_item_index"][None]], 0)
-        return window(example, items[-max_history:])
-
-    if is_train(dataset):
-        return _map(_with_at_least(dataset, 1), random_run)
-    return _map(dataset, newest)
+    return map_batches(dataset, random_run if is_train(dataset) else newest)

@@ -70,6 +70,15 @@ def test_held_out_seeds_depend_on_the_user_alone():
     assert seeds_of(again) == first * 2
 
 
+def test_draws_of_many_seeds_are_tensorflows_of_each():
+    rows = [[0, 0], [1, -1], [-5, 7], [2**31 - 1, -(2**31)], [123456789, 987654321]]
+    low, high = [0, 1, -3, 0, 10], [1, 50, 4, 2**31 - 1, 11]
+    drawn = seeds.uniform(tf.constant(rows), seeds.WINDOW, tf.constant(low), tf.constant(high))
+    for row, a, b, found in zip(rows, low, high, drawn.numpy(), strict=True):
+        seed = seeds.fold(tf.constant(row), seeds.WINDOW)
+        assert found == tf.random.stateless_uniform([], seed, a, b, tf.int32).numpy()
+
+
 def test_every_item_is_a_target_once_a_pass_with_the_items_before_it():
     dataset = with_seeds(histories(list(range(10, 21)), [7])).repeat(20)
     found = list(
