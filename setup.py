@@ -50,6 +50,7 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]==0.10.2"],
         "gpu": ["jax[cuda13]==0.10.2"],
+        "bench": ["matplotlib"],  # PyTorch, transformers and T5X are compared with where installed
         # No extra for T5X: its own requirements cannot be met together, see docs/t5x.md.
         "test": [
             "hypothesis",
