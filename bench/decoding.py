@@ -82,7 +82,7 @@ def take_steps(step_fn, cache, *, batch_size: int, beam_size: int, num_steps: in
 
 
 def compile_ways(network: Transformer, beam_size: int, batch_size: int):
-    """Functions of (params, encoder inputs, trie); the users are encoded outside of the clock."""
+    """Functions of (params, encoded users) and, within the catalogue, the trie."""
     num_steps = NUM_TOKENS + 1
     sizes = {"batch_size": batch_size, "beam_size": beam_size}
 
@@ -97,12 +97,12 @@ def compile_ways(network: Transformer, beam_size: int, batch_size: int):
 
     return {
         "steps alone": jax.jit(
-            lambda params, context, trie: take_steps(
+            lambda params, context: take_steps(
                 step_of(params, context), cache(beam_size), num_steps=num_steps, **sizes
             )
         ),
         "all tokens": jax.jit(
-            lambda params, context, trie: search_all_tokens(
+            lambda params, context: search_all_tokens(
                 step_of(params, context), cache(1), num_steps=num_steps, **sizes
             )
         ),
@@ -129,7 +129,9 @@ def measure(model: str, beam: int, tries: dict[int, CatalogueTrie], rounds: int)
     ways = compile_ways(network, beam, users)
     for num_items, trie in tries.items():
         calls = {
-            name: functools.partial(_finish, way, params, context, trie)
+            name: functools.partial(
+                _finish, way, params, context, *([trie] if name == "catalogue" else [])
+            )
             for name, way in ways.items()
         }
         found = {name: call() for name, call in calls.items()}["catalogue"]

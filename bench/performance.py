@@ -43,9 +43,11 @@ def of_decoding() -> str:
     return table(
         ("model", "users", "beam", "items", *STEP_WAYS, "catalogue / all tokens", "/ steps alone"),
         [
-            (row["model"], row["users"], row["beam"], f"{row['items']:,}")
-            + tuple(f"{row[way] * 1e3:.1f} ms" for way in STEP_WAYS)
-            + (f"{row['ratio']:.3f}", f"{row['over_steps']:.3f}")
+            (
+                *(row["model"], row["users"], row["beam"], f"{row['items']:,}"),
+                *(f"{row[way] * 1e3:.1f} ms" for way in STEP_WAYS),
+                *(f"{row['ratio']:.3f}", f"{row['over_steps']:.3f}"),
+            )
             for row in rows
         ],
     )

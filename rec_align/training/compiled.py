@@ -150,7 +150,7 @@ class CompiledMixture:
           shard: (number of this host's part, how many parts a batch has).
 
         Yields:
-          Model features, each [batch_size / parts, length] int32.
+          Model features, each [batch_size / parts, length], in the type of the records.
 
         Raises:
           ValueError: the batch size does not divide by the number of parts, or the step is below 0.
@@ -194,17 +194,19 @@ class CompiledMixture:
 
 
 def model_features(rows: np.ndarray) -> Batch:
-    """Records -> what a network and its loss read, [batch, length] int32 each.
+    """Records -> what a network and its loss read, [batch, length] each, in the records' types.
 
     Decoder inputs and loss weights follow from the targets as in `RecFeatureConverter`; positions,
-    which no network of ours reads, are left out.
+    which no network of ours reads, are left out. The training step widens them on the device.
     """
-    batch = {name: rows[name].astype(np.int32) for name in rows.dtype.names}
+    batch = {name: rows[name] for name in rows.dtype.names}
     targets = batch["decoder_target_tokens"]
-    weights = (targets > 0).astype(np.int32)
+    is_token = targets > 0
     inputs = np.zeros_like(targets)
-    before = targets[:, :-1]
-    inputs[:, 1:] = before * (before != EOS_ID) * weights[:, 1:]
+    # The token before, but nothing after the end of one and before the start of the next.
+    follows = (targets[:, :-1] != EOS_ID) & is_token[:, 1:]
+    np.multiply(targets[:, :-1], follows, out=inputs[:, 1:])
+    weights = is_token.astype(targets.dtype)
     return batch | {"decoder_input_tokens": inputs, "decoder_loss_weights": weights}
 
 

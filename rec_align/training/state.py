@@ -101,8 +101,10 @@ def batch_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`.
 
+    Features may come in a smaller integer type, to be sent to the device; they are widened here.
     `dropout_key` None means evaluation.
     """
+    batch = {name: _widened(array) for name, array in batch.items()}
     logits = network.apply(
         {"params": params},
         **{name: batch[name] for name in NETWORK_FEATURES if name in batch},
@@ -116,6 +118,12 @@ def batch_loss(
         label_smoothing=label_smoothing,
         z_loss=z_loss,
     )
+
+
+def _widened(array: jax.Array) -> jax.Array:
+    # Blocks are subtracted from each other, which no unsigned type survives.
+    small = jnp.issubdtype(array.dtype, jnp.unsignedinteger)
+    return array.astype(jnp.int32) if small else array
 
 
 def make_train_step(

@@ -106,7 +106,7 @@ def test_what_follows_from_the_targets():
     batch = model_features(rows)
     assert batch["decoder_input_tokens"].tolist() == [[0, 3, 0, 5, 0, 4, 0]]
     assert batch["decoder_loss_weights"].tolist() == [[1, 1, 1, 1, 1, 1, 0]]
-    assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
+    assert {array.dtype for array in batch.values()} == {np.dtype(np.uint16)}
 
 
 def test_validation_rows_come_in_order_and_fill_the_last_batch(directory):
