@@ -130,8 +130,11 @@ class OnBeam:
         return self._folder / f"{self._num_files}.pickle"
 
 
-def _read_file(numbered: tuple[int, sources_lib.Source]) -> Iterator[Any]:
-    """Yields (part, some of its rows as of `_RAW`); then, as 'summary', a tally of the file."""
+def _read_file(numbered: tuple[int, Any]) -> Iterator[Any]:
+    """Yields (part, some of its rows as of `_RAW`); then, as 'summary', a tally of the file.
+
+    The source is not in the type: Beam checks types, and cannot check a protocol.
+    """
     number, source = numbered
     summary: by_part.Tally = {"refused": (), "units": (), "skipped": ()}
     try:
