@@ -251,7 +251,9 @@ def batches(*logs: tables.Table) -> Iterator[Interactions]:
         units.append((table.label, ticks_per_second))
         one_unit(units)
         for part in _batches(table, user_ids, item_ids, read_times, ticks_per_second):
-            yield dataclasses.replace(part, where=functools.partial(where, logs)).of_file(number)
+            yield dataclasses.replace(
+                part, where=functools.partial(where, logs.__getitem__)
+            ).of_file(number)
 
 
 def one_unit(units: Sequence[tuple[str, int]]) -> int:
@@ -269,12 +271,12 @@ def one_unit(units: Sequence[tuple[str, int]]) -> int:
     return units[0][1]
 
 
-def where(logs: Sequence[tables.Table], rows: Sequence[int]) -> str:
-    """Returns 'a.csv, line 7; b.csv, lines 3 and 9' for a message."""
+def where(log_of: Callable[[int], tables.Table], rows: Sequence[int]) -> str:
+    """Returns 'a.csv, line 7; b.csv, lines 3 and 9' for a message; opens only those files."""
     of_file: dict[int, list[int]] = {}
     for row in sorted(rows):
         of_file.setdefault(row // ROWS_A_FILE, []).append(row % ROWS_A_FILE)
-    return "; ".join(logs[number].where(rows) for number, rows in of_file.items())
+    return "; ".join(log_of(number).where(rows) for number, rows in of_file.items())
 
 
 def _batches(

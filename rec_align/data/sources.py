@@ -77,7 +77,11 @@ class Tables:
         return inputs
 
     def read(self, report: Callable[[str], None]) -> Log:
-        return interactions_lib.batches(*self._logs(report)), self.read_items(report)
+        logs = []
+        for path in self.paths():
+            report(f"reading {path}")
+            logs.append(self._open(path))
+        return interactions_lib.batches(*logs), self.read_items(report)
 
     def read_items(self, report: Callable[[str], None]) -> items_lib.Items | None:
         if not self.items:
@@ -91,7 +95,8 @@ class Tables:
         return [dataclasses.replace(self, interactions=path, items=None) for path in paths]
 
     def where(self, rows: Sequence[int]) -> str:
-        return interactions_lib.where(self._logs(lambda line: None), rows)
+        paths = self.paths()
+        return interactions_lib.where(lambda number: self._open(paths[number]), rows)
 
     def paths(self) -> list[epath.Path]:
         """Returns the files of the interactions, in their order.
@@ -109,12 +114,8 @@ class Tables:
             found += fitting
         return found
 
-    def _logs(self, report: Callable[[str], None]) -> list[tables.Table]:
-        logs = []
-        for path in self.paths():
-            report(f"reading {path}")
-            logs.append(interactions_lib.open_log(path, self.columns, encoding=self.encoding))
-        return logs
+    def _open(self, path: epath.Path) -> tables.Table:
+        return interactions_lib.open_log(path, self.columns, encoding=self.encoding)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
