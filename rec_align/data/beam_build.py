@@ -16,6 +16,7 @@ that all workers see. Each step may run again: it puts whole files that do not d
 
 import functools
 import pickle
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,6 @@ class OnBeam:
     def __init__(self, options: Sequence[str], folder: epath.Path):
         self._options = list(options)
         self._folder = folder
-        self._num_files = 0
 
     def read(
         self, source: sources_lib.Source, folder: epath.Path, report: Callable[[str], None]
@@ -126,8 +126,8 @@ class OnBeam:
         return beam.Pipeline(options=PipelineOptions(self._options))
 
     def _new_file(self) -> epath.Path:
-        self._num_files += 1
-        return self._folder / f"{self._num_files}.pickle"
+        # No name twice, in no build: workers remember what they read (see `_shared`).
+        return self._folder / f"{uuid.uuid4().hex}.pickle"
 
 
 def _read_file(numbered: tuple[int, Any]) -> Iterator[Any]:

@@ -94,13 +94,17 @@ def test_a_log_in_files_is_the_same_corpus(shop, tmp_path, monkeypatch):
     streamed = build(shop, tmp_path / "a", k_core=2)
     assert len(rounds) > 5
     assert build(shop, tmp_path / "b", [], k_core=2) == streamed
-    assert rounds[: len(rounds) // 2] == rounds[len(rounds) // 2 :]
+    num_rounds = len(rounds) // 2
+    assert rounds[:num_rounds] == rounds[num_rounds:]
     manifest, _, report = streamed
     assert report == ["times are in milliseconds: stored in seconds"]
     not_whole, unknown, repeated = manifest["skipped"]
     assert not_whole["where"] == "day1.csv, line 7; day2.csv, lines 52 and 53"
     assert unknown["count"] and "day2.csv" in repeated["where"]
     assert sum(manifest["after_k_core"].values()) > 500
+    with pytest.raises(ValueError, match="k_core is -1"):
+        build(dataclasses.replace(shop, items=None), tmp_path / "c", [], k_core=-1)
+    assert build(shop, tmp_path / "c", [], k_core=2) == streamed  # nothing is left of that
     for split in ("train", "validation", "test"):
         assert records(tmp_path / "a", split) == records(tmp_path / "b", split)
 
