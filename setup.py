@@ -51,6 +51,8 @@ setup(
         "tpu": ["jax[tpu]==0.10.2"],
         "gpu": ["jax[cuda13]==0.10.2"],
         "bench": ["matplotlib"],  # PyTorch, transformers and T5X are compared with where installed
+        # Beam needs protobuf 6, which sentencepiece 0.2.3 refuses to be imported with.
+        "beam": ["apache-beam>=2.77", "sentencepiece<0.2.3"],
         # No extra for T5X: its own requirements cannot be met together, see docs/t5x.md.
         "test": [
             "hypothesis",

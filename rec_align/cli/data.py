@@ -6,10 +6,20 @@
 
 Tables are CSV, JSON lines or Parquet, gzipped or not. Columns go by their usual names (user_id,
 reviewerID, item_id, movieId, asin, timestamp, unixReviewTime, rating, overall, ...) or by those
-you give.
+you give. A log may be in several files, in their order: --interactions day1.csv day2.csv.
+
+For a log past one machine --beam builds the same corpus on Apache Beam:
+
+  pip install 'rec_align[beam]'
+  rec-align data build my_shop --interactions 'gs://logs/clicks/*.parquet' --out gs://corpora \\
+    --beam --beam-options="--runner=DataflowRunner --project=P --region=R --temp_location=gs://tmp"
+
+A worker reads a file: give a log in many. All workers must see the files and --out, and have
+rec_align installed. Without options Beam runs on this machine, to try it.
 """
 
 import argparse
+import shlex
 import sys
 
 _COLUMNS = {
@@ -34,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_argument("name", metavar="NAME", help="ml_100k, or a name for your own data")
-    build.add_argument("--interactions", metavar="FILE", help="your interactions")
+    build.add_argument(
+        "--interactions", metavar="FILE", nargs="+",
+        help="your interactions; several files, or a pattern, are read one after the other",
+    )  # fmt: skip
     build.add_argument("--items", metavar="FILE", help="your items; without it ids are names")
     build.add_argument(
         "--source", metavar="FILE", help="for ml_100k: ml-100k.zip or the wheel of recbole==1.2.1"
@@ -49,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     build.add_argument("--encoding", metavar="NAME", help="of your files (default utf-8)")
     build.add_argument("--force", action="store_true", help="build even if it is there")
+    build.add_argument("--beam", action="store_true", help="build on Apache Beam, see above")
+    build.add_argument(
+        "--beam-options", metavar="OPTIONS",
+        help="for Beam, in one word: --beam-options='--runner=DirectRunner --direct_num_workers=2'",
+    )  # fmt: skip
     columns = build.add_argument_group("column names of your tables")
     for name, usual in _COLUMNS.items():
         columns.add_argument(f"--{name}-column", metavar="NAME", help=f"default {usual}")
@@ -91,6 +109,7 @@ def _build(args: argparse.Namespace) -> int:
         vocab_size=args.vocab_size,
         texts=prompts.all_texts(),
         force=args.force,
+        beam_options=shlex.split(args.beam_options or "") if args.beam else None,
     )
     if not built:
         return 0
@@ -100,6 +119,8 @@ def _build(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace):
     """Returns what the arguments say to build from; `ValueError` where they contradict."""
+    if args.beam_options and not args.beam:
+        raise ValueError("--beam-options are for --beam: give both")
     columns = {
         name.replace("-", "_"): getattr(args, f"{name.replace('-', '_')}_column")
         for name in _COLUMNS

@@ -11,22 +11,22 @@ Raw user ids are not kept. `user_index` is the rank of a user's id by SHA-256 am
 so whoever holds the raw log can work it out again.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
-import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 import rec_align
+from rec_align.data import by_part, histories_tfds, user_log, vocabulary
 from rec_align.data import catalogue as catalogue_lib
-from rec_align.data import histories_tfds, user_log, vocabulary
 from rec_align.data import sources as sources_lib
 
 VERSION = histories_tfds.VERSION
@@ -101,6 +101,7 @@ def build_corpus(
     vocab_size: int | None = None,
     texts: Sequence[str] = (),
     force: bool = False,
+    beam_options: Sequence[str] | None = None,
     report: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], bool]:
     """Builds a corpus, unless the same one is there.
@@ -116,18 +117,22 @@ def build_corpus(
       vocab_size: most pieces of the vocabulary; None for `vocabulary.default_vocab_size`.
       texts: template texts that the vocabulary should cover.
       force: build even if the same corpus is there.
+      beam_options: of Apache Beam, which then does the work and needs a `data_dir` that all its
+        workers see; None builds here. The corpus is the same.
       report: takes each line of progress.
 
     Returns:
       The manifest, whose `skipped` says which rows were left out, and whether anything was built.
 
     Raises:
-      ValueError: the name or the data cannot be used; nothing is written.
+      ValueError: the name or the data cannot be used, or Apache Beam is missing; nothing is
+        written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(
             f"corpus name {name!r}: use small letters, digits and underscores, e.g. my_shop"
         )
+    on_beam = None if beam_options is None else _on_beam()
     final = corpus_dir(name, data_dir)
     wanted = {
         "inputs": source.inputs(),
@@ -144,8 +149,9 @@ def build_corpus(
             return manifest, False
 
     histories_tfds.check_name(name)
-    with tempfile.TemporaryDirectory(prefix="rec_align_") as folder:
-        log = user_log.read(source, pathlib.Path(folder), k_core=k_core, report=report)
+    with _folder(final if on_beam else None) as folder:
+        reader = on_beam(beam_options, folder) if on_beam else user_log.Streamed()
+        log = user_log.read(source, folder, k_core=k_core, report=report, reader=reader)
         manifest = {
             "name": name,
             "version": VERSION,
@@ -163,9 +169,49 @@ def build_corpus(
             "num_rated": log.num_rated,
             "tool_version": rec_align.__version__,
         }
-        _write(final, manifest, log, vocab_size=vocab_size, texts=texts, report=report)
+        _write(
+            final,
+            manifest,
+            log,
+            vocab_size=vocab_size,
+            texts=texts,
+            report=report,
+            total=reader.total if on_beam else None,
+        )
     _read_catalogue.cache_clear()
     return manifest, True
+
+
+def _on_beam():
+    """Returns `beam_build.OnBeam`."""
+    try:
+        from rec_align.data import beam_build
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "apache_beam":
+            raise
+        raise ValueError(
+            "Apache Beam is not installed: pip install 'rec_align[beam]', or build without --beam"
+        ) from error
+    return beam_build.OnBeam
+
+
+@contextlib.contextmanager
+def _folder(final: epath.Path | None) -> Iterator[epath.Path]:
+    """Gives a directory for files while a corpus is built: beside its place, or anywhere here."""
+    if final is None:
+        with tempfile.TemporaryDirectory(prefix="rec_align_") as folder:
+            yield epath.Path(folder)
+        return
+    folder = final.parent / f".{VERSION}.parts"
+    if folder.exists():  # left by a build that was killed
+        folder.rmtree()
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        folder.rmtree()
+        if not any(final.parent.iterdir()):
+            final.parent.rmdir()
 
 
 def _write(
@@ -176,6 +222,7 @@ def _write(
     vocab_size: int | None,
     texts: Sequence[str],
     report: Callable[[str], None],
+    total: by_part.Total | None,
 ) -> None:
     """Writes all files beside their place, then puts them there."""
     catalogue, counts = log.catalogue, log.histories.train_item_counts
@@ -191,7 +238,7 @@ def _write(
             catalogue, counts, building / _VOCABULARY, vocab_size=vocab_size, texts=texts
         )
         report(f"writing {log.histories.num_users:,} user histories")
-        histories_tfds.write_histories(log.histories, manifest["name"], building)
+        histories_tfds.write_histories(log.histories, manifest["name"], building, total=total)
         catalogue.write(building / _CATALOGUE)
         with (building / _COUNTS).open("wb") as file:
             np.save(file, counts)

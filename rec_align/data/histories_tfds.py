@@ -12,12 +12,14 @@ The records are encoded in bulk (see `example_bytes`), and TFDS's `folder_datase
 makes a dataset of them.
 """
 
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from etils import epath
 
-from rec_align.data import splits
+from rec_align.data import by_part, splits
 from rec_align.data.example_bytes import Encoded, example
 
 VERSION = "1.0.0"
@@ -39,6 +41,7 @@ def write_histories(
     *,
     description: str = "",
     num_shards: int = NUM_SHARDS,
+    total: by_part.Total | None = None,
 ) -> None:
     """Writes the train, validation and test splits into an existing directory.
 
@@ -48,35 +51,38 @@ def write_histories(
       directory: where the files go.
       description: for the dataset's metadata.
       num_shards: files a split, fewer where it has fewer users.
+      total: writes each file on its own, on machines that see the directory; None writes all here.
 
     Raises:
       ValueError: a split would be empty.
     """
     import tensorflow_datasets as tfds  # seconds to import; only builds pay
 
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(directory), dataset_name=name, filetype_suffix="tfrecord"
-    )
+    template = _template(name, directory)
     for split, num_users in histories.num_users_in.items():
         if not num_users:
             raise ValueError(
                 f"no user is in the {split} split: users need {splits.MIN_FOR_TARGETS} interactions"
             )
-    written = {
-        split: _Shards(template.replace(split=split), num_users, num_shards)
+    lengths = {
+        split: _shard_lengths(num_users, num_shards)
         for split, num_users in histories.num_users_in.items()
     }
-    first_user = 0
-    for part in histories:
-        encoded = {
-            "item_indices": Encoded(part.item_indices),
-            "ratings": Encoded(part.ratings),
-            "timestamps": Encoded(part.timestamps),
+    if total:
+        shards = [(split, shard) for split in lengths for shard in range(len(lengths[split]))]
+        write = functools.partial(_write_shard, name, directory, lengths)
+        num_bytes = total(write, shards, histories=histories)
+    else:
+        written = {
+            split: _Shards(template.replace(split=split), lengths[split]) for split in lengths
         }
-        indices = Encoded(np.arange(first_user, first_user + part.num_users))
-        for split, shards in written.items():
-            shards.write(_records(part, part.lengths(split), encoded, indices))
-        first_user += part.num_users
+        first_user = 0
+        for part in histories:
+            encoded = _encoded(part, first_user)
+            for split, shards in written.items():
+                shards.write(_records(part, part.lengths(split), encoded))
+            first_user += part.num_users
+        num_bytes = {split: shards.close() for split, shards in written.items()}
     tfds.folder_dataset.write_metadata(
         data_dir=directory,
         features=tfds.features.FeaturesDict(
@@ -87,36 +93,103 @@ def write_histories(
                 "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.int64),
             }
         ),
-        split_infos=[shards.close() for shards in written.values()],
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=lengths[split],
+                num_bytes=num_bytes[split],
+                filename_template=template.replace(split=split),
+            )
+            for split in lengths
+        ],
         version=VERSION,
         filename_template=template,
         description=description or f"User histories of {name}, by rec_align.",
     )
 
 
+def _template(name: str, directory: epath.PathLike):
+    import tensorflow_datasets as tfds
+
+    return tfds.core.ShardedFileTemplate(
+        data_dir=epath.Path(directory), dataset_name=name, filetype_suffix="tfrecord"
+    )
+
+
+def _shard_lengths(num_records: int, num_shards: int) -> list[int]:
+    """Returns the records of each file; the first ones hold a record more at most."""
+    num_shards = min(num_shards, num_records)
+    return [
+        num_records // num_shards + (shard < num_records % num_shards)
+        for shard in range(num_shards)
+    ]
+
+
+def _write_shard(
+    name: str,
+    directory: epath.PathLike,
+    lengths: Mapping[str, list[int]],
+    split_and_shard: tuple[str, int],
+    *,
+    histories: splits.HistoryParts,
+) -> by_part.Tally:
+    """Writes one file of a split; returns the bytes of its records."""
+    import tensorflow as tf
+
+    split, shard = split_and_shard
+    path = (
+        _template(name, directory)
+        .replace(split=split)
+        .sharded_filepath(shard_index=shard, num_shards=len(lengths[split]))
+    )
+    begin = sum(lengths[split][:shard])
+    end = begin + lengths[split][shard]
+    num_bytes = 0
+    with by_part.whole(path) as writing, tf.io.TFRecordWriter(str(writing)) as writer:
+        first_user, first = 0, 0
+        num_in_split = histories.user_counts[:, 1 + splits.SPLITS.index(split)]
+        for file, num_users, count in zip(
+            histories.files, histories.user_counts[:, 0], num_in_split, strict=True
+        ):
+            if begin < first + count and first < end:
+                part = splits.load(file)
+                records = _records(part, part.lengths(split), _encoded(part, first_user))
+                for record in itertools.islice(records, max(0, begin - first), end - first):
+                    writer.write(record)
+                    num_bytes += len(record)
+            first_user, first = first_user + int(num_users), first + int(count)
+    return {split: num_bytes}
+
+
+def _encoded(part: splits.Histories, first_user: int) -> dict[str, Encoded]:
+    return {
+        "item_indices": Encoded(part.item_indices),
+        "ratings": Encoded(part.ratings),
+        "timestamps": Encoded(part.timestamps),
+        "user_index": Encoded(np.arange(first_user, first_user + part.num_users)),
+    }
+
+
 def _records(
-    part: splits.Histories, lengths: np.ndarray, encoded: dict[str, Encoded], indices: Encoded
+    part: splits.Histories, lengths: np.ndarray, encoded: dict[str, Encoded]
 ) -> Iterator[bytes]:
     """Yields the record of each user of a part whose prefix in a split is not empty."""
+    lists = {name: values for name, values in encoded.items() if name != "user_index"}
     users = np.flatnonzero(lengths)
     begins = part.offsets[users]
     ends = begins + lengths[users]
     for user, begin, end in zip(users.tolist(), begins.tolist(), ends.tolist(), strict=True):
-        features = {name: values.feature(begin, end) for name, values in encoded.items()}
-        features["user_index"] = indices.feature(user, user + 1)
+        features = {name: values.feature(begin, end) for name, values in lists.items()}
+        features["user_index"] = encoded["user_index"].feature(user, user + 1)
         yield example(features)
 
 
 class _Shards:
-    """One split's files, filled one after the other; the first ones hold a record more at most."""
+    """One split's files, filled one after the other."""
 
-    def __init__(self, template, num_records: int, num_shards: int):
-        num_shards = min(num_shards, num_records)
+    def __init__(self, template, lengths: list[int]):
         self._template = template
-        self._lengths = [
-            num_records // num_shards + (shard < num_records % num_shards)
-            for shard in range(num_shards)
-        ]
+        self._lengths = lengths
         self._shard, self._room, self._num_bytes = -1, 0, 0
         self._writer = None
 
@@ -138,14 +211,7 @@ class _Shards:
             self._room -= 1
             self._num_bytes += len(record)
 
-    def close(self):
-        """Ends the last file; returns the split's `tfds.core.SplitInfo`."""
-        import tensorflow_datasets as tfds
-
+    def close(self) -> int:
+        """Ends the last file; returns the bytes of all records."""
         self._writer.close()
-        return tfds.core.SplitInfo(
-            name=self._template.split,
-            shard_lengths=self._lengths,
-            num_bytes=self._num_bytes,
-            filename_template=self._template,
-        )
+        return self._num_bytes

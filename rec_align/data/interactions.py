@@ -6,6 +6,7 @@ and located. A log comes in batches, so that no more than one of them is held.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ NOT_WHOLE = "rows without a user, an item or a time"
 UNKNOWN_ITEM = "interactions with an item that has no item row"
 REPEATED = "duplicate rows (same user, item and time)"
 _REASONS = (NOT_WHOLE, UNKNOWN_ITEM, REPEATED)
+ROWS_A_FILE = 1 << 40  # of several files the second's rows are counted from here, and so on
 NAMED_LINES = 5  # how many skipped lines a message names
 
 
@@ -97,7 +99,7 @@ class Interactions:
       items: int32 [num_interactions], codes into `item_ids`.
       ticks: int64 [num_interactions], time since 1970 in 1 / `ticks_per_second` seconds.
       ratings: float32 [num_interactions], on the source's own scale; NaN where there is none.
-      rows: int64 [num_interactions], 0-based row in the file.
+      rows: int64 [num_interactions], 0-based row in the file; see `ROWS_A_FILE`.
       ticks_per_second: 1, 10^3, 10^6 or 10^9.
       skipped: what has been left out of this part so far.
       where: rows -> 'ratings.csv, lines 7 and 9'.
@@ -140,12 +142,40 @@ class Interactions:
         arrays = {name: getattr(self, name)[mask] for name in ARRAYS}
         return dataclasses.replace(self, skipped=skipped, **arrays)
 
+    def of_file(self, number: int) -> "Interactions":
+        """Says of which file the rows are, of several; 0-based."""
+        first = number * ROWS_A_FILE
+        notes = (
+            dataclasses.replace(note, rows=[row + first for row in note.rows], where_is=self.where)
+            for note in self.skipped
+        )
+        return dataclasses.replace(self, rows=self.rows + first, skipped=tuple(notes))
+
     def without_duplicates(self) -> "Interactions":
         """Drops repeats of the same user, item and time, keeping the first.
 
         The same user and item at another time is no duplicate: people do come back.
         """
         return self.keep(~_is_repeat(self.users, self.items, self.ticks), REPEATED)
+
+
+def without_ids(ticks_per_second: int, **arrays: np.ndarray) -> Interactions:
+    """Returns interactions of codes alone, which cannot tell ids or lines."""
+    return Interactions(
+        user_ids=(), item_ids=(), ticks_per_second=ticks_per_second, where=unknown, **arrays
+    )
+
+
+def unknown(rows: Sequence[int]) -> str:
+    """The `where` of rows that have left their file; `with_where` gives notes the right one."""
+    raise AssertionError("these rows do not know their file")
+
+
+def with_where(
+    notes: Iterable[Skipped], where_is: Callable[[Sequence[int]], str]
+) -> tuple[Skipped, ...]:
+    """Says of what the rows of notes are rows."""
+    return tuple(dataclasses.replace(note, where_is=where_is) for note in notes)
 
 
 def _is_repeat(*columns: np.ndarray) -> np.ndarray:
@@ -212,10 +242,50 @@ def from_table(table: tables.Table) -> Interactions:
     )
 
 
-def batches(table: tables.Table) -> Iterator[Interactions]:
-    """Yields a table's interactions in parts, which share two growing `Ids`."""
-    read_times, ticks_per_second = times.reading(table)
+def batches(*logs: tables.Table) -> Iterator[Interactions]:
+    """Yields the interactions of tables in parts, which share two growing `Ids`."""
     user_ids, item_ids = Ids(), Ids()
+    units = []
+    for number, table in enumerate(logs):
+        read_times, ticks_per_second = times.reading(table)
+        units.append((table.label, ticks_per_second))
+        one_unit(units)
+        for part in _batches(table, user_ids, item_ids, read_times, ticks_per_second):
+            yield dataclasses.replace(
+                part, where=functools.partial(where, logs.__getitem__)
+            ).of_file(number)
+
+
+def one_unit(units: Sequence[tuple[str, int]]) -> int:
+    """Returns the ticks a second of all files; each of `units` is a file's name and its own.
+
+    Raises:
+      ValueError: they differ.
+    """
+    for name, unit in units:
+        if unit != units[0][1]:
+            raise ValueError(
+                f"times are in {times.UNIT_NAMES[units[0][1]]} in {units[0][0]} and in "
+                f"{times.UNIT_NAMES[unit]} in {name}: write all in one unit"
+            )
+    return units[0][1]
+
+
+def where(log_of: Callable[[int], tables.Table], rows: Sequence[int]) -> str:
+    """Returns 'a.csv, line 7; b.csv, lines 3 and 9' for a message; opens only those files."""
+    of_file: dict[int, list[int]] = {}
+    for row in sorted(rows):
+        of_file.setdefault(row // ROWS_A_FILE, []).append(row % ROWS_A_FILE)
+    return "; ".join(log_of(number).where(rows) for number, rows in of_file.items())
+
+
+def _batches(
+    table: tables.Table,
+    user_ids: Ids,
+    item_ids: Ids,
+    read_times: times.Read,
+    ticks_per_second: int,
+) -> Iterator[Interactions]:
     num_rows = 0
     for columns in table.batches():
         users, items = user_ids.codes(columns["user"]), item_ids.codes(columns["item"])

@@ -47,17 +47,44 @@ def kept_items(parts: Callable[[], Iterable[Part]], num_items: int, k: int) -> n
     Raises:
       ValueError: `k` is negative.
     """
+
+    def counts(kept: np.ndarray) -> np.ndarray:
+        total = np.zeros(num_items, np.int64)
+        for users, items in parts():
+            total += item_counts(users, items, kept, k)
+        return total
+
+    return shrink(counts, num_items, k)
+
+
+def shrink(counts: Callable[[np.ndarray], np.ndarray], num_items: int, k: int) -> np.ndarray:
+    """Returns which items are in the k-core, by counting the rows of each again and again.
+
+    Args:
+      counts: bool [num_items], the items still in it -> int64 [num_items], `item_counts` of the
+        whole log.
+      num_items: number of item codes.
+      k: as of `k_core`.
+
+    Returns:
+      bool [num_items].
+
+    Raises:
+      ValueError: `k` is negative.
+    """
     if k < 0:
         raise ValueError(f"k_core is {k}: give 0 (keep all) or more")
     kept = np.ones(num_items, bool)
     while True:
-        counts = np.zeros(num_items, np.int64)
-        for users, items in parts():
-            counts += np.bincount(items[kept_rows(users, items, kept, k)], minlength=num_items)
-        fewer = kept & (counts >= k)
+        fewer = kept & (counts(kept) >= k)
         if (fewer == kept).all():
             return kept
         kept = fewer
+
+
+def item_counts(users: np.ndarray, items: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:
+    """Returns int64 [num_items], the `kept_rows` of each item; arguments as there."""
+    return np.bincount(items[kept_rows(users, items, kept, k)], minlength=len(kept))
 
 
 def kept_rows(users: np.ndarray, items: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:

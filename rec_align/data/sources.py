@@ -9,14 +9,14 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from etils import epath
 
 from rec_align.data import interactions as interactions_lib
 from rec_align.data import items as items_lib
-from rec_align.data import movielens
+from rec_align.data import movielens, tables
 
 _WHEEL = "recbole==1.2.1"
 _WHEEL_PATTERN = "recbole-1.2.1-*.whl"
@@ -27,11 +27,22 @@ Log = tuple[Iterable[interactions_lib.Interactions], items_lib.Items | None]
 class Source(Protocol):
     """What a corpus is built from."""
 
+    label: str  # the file's name, for messages; of several the first's
+
     def inputs(self) -> dict[str, str]:
         """Returns role -> SHA-256 of the data; equal inputs and options give an equal corpus."""
 
     def read(self, report: Callable[[str], None]) -> Log:
         """Reads the interactions, in batches, and, where there are any, the items."""
+
+    def read_items(self, report: Callable[[str], None]) -> items_lib.Items | None:
+        """Reads the items alone."""
+
+    def by_file(self, report: Callable[[str], None]) -> "list[Source]":
+        """Returns a source for the interactions of each file; it can be pickled."""
+
+    def where(self, rows: Sequence[int]) -> str:
+        """Returns 'ratings.csv, lines 7 and 9', of all files, for a message."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,32 +50,72 @@ class Tables:
     """A user's own files.
 
     Attributes:
-      interactions: path of the interactions.
+      interactions: path of the interactions, or of the files they are in, in their order; a name
+        may be a pattern, as in `logs/*.csv.gz`.
       items: path of the items, or None.
       columns: field of `tables.ALIASES` -> column name, for names that are not the usual ones.
       encoding: of both files.
     """
 
-    interactions: epath.PathLike
+    interactions: epath.PathLike | Sequence[epath.PathLike]
     items: epath.PathLike | None = None
     columns: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     encoding: str = "utf-8"
 
+    @property
+    def label(self) -> str:
+        return self.paths()[0].name
+
     def inputs(self) -> dict[str, str]:
-        paths = {"interactions": self.interactions, "items": self.items}
-        inputs = {role: _sha256(path) for role, path in paths.items() if path}
+        digests = [_sha256(path) for path in self.paths()]
+        several = hashlib.sha256("".join(digests).encode()).hexdigest()
+        inputs = {"interactions": digests[0] if len(digests) == 1 else several}
+        if self.items:
+            inputs["items"] = _sha256(self.items)
         chosen = sorted((field, name) for field, name in self.columns.items() if name)
         inputs["reading"] = f"{self.encoding} {dict(chosen)}"
         return inputs
 
     def read(self, report: Callable[[str], None]) -> Log:
-        report(f"reading {self.interactions}")
-        log = interactions_lib.open_log(self.interactions, self.columns, encoding=self.encoding)
-        batches = interactions_lib.batches(log)
+        logs = []
+        for path in self.paths():
+            report(f"reading {path}")
+            logs.append(self._open(path))
+        return interactions_lib.batches(*logs), self.read_items(report)
+
+    def read_items(self, report: Callable[[str], None]) -> items_lib.Items | None:
         if not self.items:
-            return batches, None
+            return None
         report(f"reading {self.items}")
-        return batches, items_lib.read_items(self.items, self.columns, encoding=self.encoding)
+        return items_lib.read_items(self.items, self.columns, encoding=self.encoding)
+
+    def by_file(self, report: Callable[[str], None]) -> list[Source]:
+        paths = self.paths()
+        report(f"reading {len(paths):,} files" if len(paths) > 1 else f"reading {paths[0]}")
+        return [dataclasses.replace(self, interactions=path, items=None) for path in paths]
+
+    def where(self, rows: Sequence[int]) -> str:
+        paths = self.paths()
+        return interactions_lib.where(lambda number: self._open(paths[number]), rows)
+
+    def paths(self) -> list[epath.Path]:
+        """Returns the files of the interactions, in their order.
+
+        Raises:
+          ValueError: a pattern fits no file.
+        """
+        given = self.interactions
+        found = []
+        for path in map(epath.Path, [given] if isinstance(given, str | os.PathLike) else given):
+            is_pattern = any(char in path.name for char in "*?[") and not path.exists()
+            fitting = sorted(path.parent.glob(path.name)) if is_pattern else [path]
+            if not fitting:
+                raise ValueError(f"no file fits {path}: only a file's name may be a pattern")
+            found += fitting
+        return found
+
+    def _open(self, path: epath.Path) -> tables.Table:
+        return interactions_lib.open_log(path, self.columns, encoding=self.encoding)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +127,7 @@ class MovieLens100K:
     """
 
     path: epath.PathLike | None = None
+    label = "ml-100k"
 
     def inputs(self) -> dict[str, str]:
         # Both files hold these interactions; `read` refuses any other.
@@ -86,6 +138,17 @@ class MovieLens100K:
         report(f"reading {path}")
         interactions, items = movielens.read_ml_100k(path)
         return [interactions], items
+
+    def read_items(self, report: Callable[[str], None]) -> items_lib.Items:
+        return movielens.read_ml_100k(self.path or find_ml_100k(report))[1]
+
+    def by_file(self, report: Callable[[str], None]) -> list[Source]:
+        path = self.path or find_ml_100k(report)
+        report(f"reading {path}")
+        return [dataclasses.replace(self, path=path)]
+
+    def where(self, rows: Sequence[int]) -> str:
+        return movielens.read_ml_100k(self.path or find_ml_100k())[0].where(rows)
 
 
 def cache_dir() -> pathlib.Path:

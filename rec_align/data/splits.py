@@ -5,10 +5,12 @@ interactions has nothing to hold out and is in train only.
 """
 
 import dataclasses
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from etils import epath
+
+from rec_align.data import by_part
 
 SPLITS = ("train", "validation", "test")
 MIN_FOR_TARGETS = 3
@@ -99,47 +101,36 @@ class HistoryParts:
 
     Attributes:
       files: one for each part, in the order of the users.
-      num_users: number of users.
-      num_users_in: split -> how many users have an example in it.
+      user_counts: int64 [num_parts, 1 + num_splits], users of each part, and how many of them have
+        an example in each of `SPLITS`.
       train_item_counts: int64 [num_items], interactions of each item in the train split.
     """
 
-    files: Sequence[pathlib.Path]
-    num_users: int
-    num_users_in: Mapping[str, int]
+    files: Sequence[epath.Path]
+    user_counts: np.ndarray
     train_item_counts: np.ndarray
 
+    @property
+    def num_users(self) -> int:
+        return int(self.user_counts[:, 0].sum())
+
+    @property
+    def num_users_in(self) -> Mapping[str, int]:
+        """split -> how many users have an example in it."""
+        return dict(zip(SPLITS, self.user_counts[:, 1:].sum(0).tolist(), strict=True))
+
     def __iter__(self) -> Iterator[Histories]:
-        return map(_load, self.files)
+        return map(load, self.files)
 
 
-def to_parts(histories: Iterable[Histories], folder: pathlib.Path, num_items: int) -> HistoryParts:
-    """Puts histories into files.
-
-    Args:
-      histories: of some users after others, in the order in which they shall be.
-      folder: an existing directory.
-      num_items: number of items.
-
-    Returns:
-      The parts.
-    """
-    files, num_users = [], 0
-    num_users_in = dict.fromkeys(SPLITS, 0)
-    counts = np.zeros(num_items, np.int64)
-    for part in histories:
-        files.append(folder / f"{len(files)}.histories")
-        with files[-1].open("wb") as file:
-            for field in dataclasses.fields(Histories):
-                np.save(file, getattr(part, field.name))
-        num_users += part.num_users
-        num_users_in = {split: num_users_in[split] + part.num_users_in(split) for split in SPLITS}
-        counts += part.train_item_counts(num_items)
-    return HistoryParts(
-        files=files, num_users=num_users, num_users_in=num_users_in, train_item_counts=counts
-    )
+def save(histories: Histories, path: epath.Path) -> None:
+    """Puts histories into a file."""
+    with by_part.open_whole(path) as file:
+        for field in dataclasses.fields(Histories):
+            np.save(file, getattr(histories, field.name))
 
 
-def _load(path: pathlib.Path) -> Histories:
+def load(path: epath.Path) -> Histories:
+    """Reads what `save` wrote."""
     with path.open("rb") as file:
         return Histories(**{field.name: np.load(file) for field in dataclasses.fields(Histories)})
