@@ -7,6 +7,8 @@ ratings has no rating task in any of them.
 
 import seqio
 
+from rec_align.pipeline.mixing import Mixture
+
 # Shares of examples; where a task is left out the others grow in proportion. Three quarters of the
 # tokens are retrieval's: in a short training every other task is paid for in retrieval quality.
 RATES = {
@@ -35,4 +37,4 @@ def register(corpus: str) -> None:
     """Registers the mixtures of a corpus whose tasks are registered."""
     for name, tasks in MIXTURES.items():
         rates = [(f"{corpus}_{task}", RATES[task]) for task in tasks]
-        seqio.MixtureRegistry.add(f"{corpus}_{name}", rates)
+        seqio.MixtureRegistry.add(f"{corpus}_{name}", rates, mixture_cls=Mixture)

@@ -114,7 +114,7 @@ def _one_pass(provider: seqio.Task | seqio.Mixture) -> seqio.Task | seqio.Mixtur
     """The same mixture, ending with the first of its tasks instead of the last."""
     if isinstance(provider, seqio.Task):
         return provider
-    return seqio.Mixture(
+    return type(provider)(
         provider.name,
         [(task, provider.get_rate(task)) for task in provider.tasks],
         sample_fn=functools.partial(
