@@ -142,13 +142,14 @@ run() {
 }
 
 follow() { # ends with the command's exit code on worker 0
-  local status
+  local status dropped
   while true; do
-    on 0 "bash rec_align/launch/worker.sh follow" || true # connections drop
+    dropped=
+    on 0 "bash rec_align/launch/worker.sh follow" || dropped=yes
     status="$(on 0 "bash rec_align/launch/worker.sh status")" || status=unknown
     if dry; then return; fi
     case "$status" in
-      [0-9]*) return "$status" ;;
+      [0-9]*) [ "$dropped" ] || return "$status" ;; # else the end of the log was not seen
       none) fail "no command runs on $TPU_NAME, nor has ended there" ;;
     esac
     case "$(condition)" in lost | failed | absent) fail "$TPU_NAME is gone" ;; esac

@@ -70,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
 
     import optax
 
-    from rec_align.training import optimizers
+    from rec_align.training import optimizers, sharding
     from rec_align.training.plan import GIB, make_plan
 
+    sharding.host_shard(mesh, args.batch, args.microbatches)  # refused before anything is said
     print(f"compiling for {mesh.size} devices; large models take minutes ...", file=sys.stderr)
     plan = make_plan(
         network,
