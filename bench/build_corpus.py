@@ -5,7 +5,7 @@ the baseline is reading the same file with pandas alone, in the same process, af
 the peak of the process beyond what Python and TensorFlow take before the build; beside it stands
 the whole peak. A build also writes files of 28 bytes an interaction where temporary files go.
 
-  python bench/build_corpus.py --interactions 1000000 --out bench/results/build_corpus.json
+  python bench/build_corpus.py --interactions 1000000 --out bench/results/build_corpus_1000000.json
 """
 
 import argparse

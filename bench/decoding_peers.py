@@ -124,7 +124,7 @@ def main() -> None:
     for name, (package, make) in PEERS.items():
         if importlib.util.find_spec(package):
             makers[name] = make
-            packages.append(package)
+            packages += [package, "transformers"] if package == "torch" else [package]
     rows = []
     print(f"{'way':14} {'beam':>4} {'s a search':>11} {'ratio':>7}")
     for beam in args.beams:

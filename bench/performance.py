@@ -109,14 +109,14 @@ def of_train_step() -> str:
             rows.append(
                 (
                     settings["model"],
+                    settings["batch"],
                     settings["dtype"],
                     name,
                     f"{row['median_step_seconds']:.3f} s",
                     f"{row['ratio']:.2f}",
-                    f"{row['peak_memory_grew_bytes'] / 2**30:.2f} GiB",
                 )
             )
-    return table(("model", "activations", "way", "a step", "/ ours", "peak memory grew"), rows)
+    return table(("model", "rows", "activations", "way", "a step", "/ ours"), rows)
 
 
 def of_useful_tokens() -> str:

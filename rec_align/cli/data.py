@@ -15,7 +15,9 @@ For a log past one machine --beam builds the same corpus on Apache Beam:
     --beam --beam-options="--runner=DataflowRunner --project=P --region=R --temp_location=gs://tmp"
 
 A worker reads a file: give a log in many. All workers must see the files and --out, and have
-rec_align installed. Without options Beam runs on this machine, to try it.
+rec_align installed; Dataflow needs apache-beam[gcp] besides (neither it nor a bucket was at hand to
+try). This process reads each input as well, for its checksum. Without options Beam runs on this
+machine, to try it.
 """
 
 import argparse

@@ -47,8 +47,11 @@ def whole(path: epath.Path) -> Iterator[epath.Path]:
     Beam may run a step again, or twice at once: the last to end wins, and all write the same.
     """
     writing = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    yield writing
-    writing.replace(path)
+    try:
+        yield writing
+        writing.replace(path)
+    finally:
+        writing.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

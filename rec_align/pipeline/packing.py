@@ -90,7 +90,14 @@ def pack(
     def pack_groups(examples: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         is_token = {name: examples[name] != _NO_TOKEN for name in names}
         counts = {n: tf.math.count_nonzero(is_token[n], 1, dtype=tf.int32) for n in names}
-        rows = _place(tf.stack([counts[name] for name in names], axis=1), capacity)
+        sizes = tf.stack([counts[name] for name in names], axis=1)
+        tf.debugging.assert_less_equal(
+            sizes,
+            capacity,
+            f"an example is longer than a row of {dict(feature_lengths)} tokens: cut it in its "
+            "task, as tokenize_parts does, or give longer rows",
+        )
+        rows = _place(sizes, capacity)
         order = tf.argsort(rows, stable=True)
         rows = tf.gather(rows, order)
         segments = 1 + _row_starts(tf.ones_like(rows), rows)
