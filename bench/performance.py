@@ -196,17 +196,17 @@ def plot_decoding() -> None:
             times = [row[way] * 1e3 for row in chosen]
             axis.plot([row["items"] for row in chosen], times, marker="o", label=way)
         axis.set(xscale="log", xlabel="items", ylabel="ms a step", title=f"{model}, beam {beam}")
-        axis.set_ylim(bottom=0)
-    axes[0][0].legend()
+        axis.set_ylim(0, 1.1 * max(row[way] for row in chosen for way in STEP_WAYS) * 1e3)
+    axes[0][-1].legend(loc="lower right")
     save(figure, "decoding")
 
 
 def plot_bars(name: str, title: str, labels: Sequence[str], values: Sequence[float]) -> None:
     figure, axis = plt.subplots(figsize=(7.5, 0.6 + 0.3 * len(labels)))
     bars = axis.barh(labels, values)
-    axis.bar_label(bars, fmt="%.3g", padding=3)
+    axis.bar_label(bars, [f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in values], padding=3)
     axis.set(xscale="log", xlabel=title)
-    axis.set_xlim(right=max(values) * 2)
+    axis.set_xlim(right=max(values) * 3)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.invert_yaxis()
     save(figure, name)
