@@ -1,7 +1,8 @@
-"""Build a corpus from raw logs, or list the corpora.
+"""Build a corpus from raw logs, add new items to it, or list the corpora.
 
   rec-align data build ml_100k
   rec-align data build my_shop --interactions clicks.csv.gz --items products.jsonl
+  rec-align data add-items my_shop --items new_products.jsonl
   rec-align data list
 
 Tables are CSV, JSON lines or Parquet, gzipped or not. Columns go by their usual names (user_id,
@@ -23,6 +24,7 @@ machine, to try it.
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable
 
 _COLUMNS = {
     "user": "user_id",
@@ -35,10 +37,11 @@ _COLUMNS = {
     "year": "year",
     "key-phrase": "key_phrase: names an item without a title",
 }
+_ITEM_COLUMNS = ("item", "title", "brand", "categories", "year", "key-phrase")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{build,list}")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{build,add-items,list}")
     build = actions.add_parser(
         "build",
         help="build a corpus",
@@ -69,18 +72,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--beam-options", metavar="OPTIONS",
         help="for Beam, in one word: --beam-options='--runner=DirectRunner --direct_num_workers=2'",
     )  # fmt: skip
-    columns = build.add_argument_group("column names of your tables")
-    for name, usual in _COLUMNS.items():
-        columns.add_argument(f"--{name}-column", metavar="NAME", help=f"default {usual}")
+    add = actions.add_parser(
+        "add-items",
+        help="add new items to a corpus, which trained models can recommend",
+        description="The items join the catalogue; those that it has already stay as they are. "
+        "Models that write titles can recommend them at once, those that write semantic ids after "
+        "`rec-align index extend`.",
+    )
+    add.add_argument("name", metavar="NAME", help="a corpus")
+    add.add_argument("--items", metavar="FILE", required=True, help="the new items")
+    add.add_argument("--encoding", metavar="NAME", help="of your file (default utf-8)")
+    for action in (build, add):
+        columns = action.add_argument_group("column names of your tables")
+        for name, usual in _COLUMNS.items():
+            if action is build or name in _ITEM_COLUMNS:
+                columns.add_argument(f"--{name}-column", metavar="NAME", help=f"default {usual}")
     list_ = actions.add_parser("list", help="list the corpora that are built")
-    for action in (build, list_):
+    for action in (build, add, list_):
         action.add_argument(
             "--out", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
         )
 
 
 def run(args: argparse.Namespace) -> int:
-    return _build(args) if args.action == "build" else _list(args)
+    return {"build": _build, "add-items": _add_items, "list": _list}[args.action](args)
+
+
+def _add_items(args: argparse.Namespace) -> int:
+    from rec_align.data import new_items
+
+    catalogue, num_new = new_items.add_items(
+        args.name,
+        args.items,
+        _columns(args, _ITEM_COLUMNS),
+        encoding=args.encoding or "utf-8",
+        data_dir=args.out,
+    )
+    for text in catalogue.texts[len(catalogue) - num_new :][:5]:
+        print(f"  {text}")
+    print(f"{num_new:,} new items; {args.name} has {len(catalogue):,}")
+    return 0
+
+
+def _columns(args: argparse.Namespace, names: Iterable[str]) -> dict[str, str | None]:
+    """Returns the columns that the arguments name, None where they do not."""
+    fields = [name.replace("-", "_") for name in names]
+    return {field: getattr(args, f"{field}_column") for field in fields}
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -123,10 +160,7 @@ def _source(args: argparse.Namespace):
     """Returns what the arguments say to build from; `ValueError` where they contradict."""
     if args.beam_options and not args.beam:
         raise ValueError("--beam-options are for --beam: give both")
-    columns = {
-        name.replace("-", "_"): getattr(args, f"{name.replace('-', '_')}_column")
-        for name in _COLUMNS
-    }
+    columns = _columns(args, _COLUMNS)
     if args.name == "ml_100k":
         own = {"--interactions": args.interactions, "--items": args.items}
         own |= {"--encoding": args.encoding}

@@ -70,10 +70,25 @@ def read_catalogue(name: str, data_dir: epath.PathLike | None = None) -> catalog
     return _read_catalogue(os.fspath(_existing(_CATALOGUE, name, data_dir)))
 
 
+def replace_catalogue(
+    name: str, catalogue: catalogue_lib.Catalogue, data_dir: epath.PathLike | None = None
+) -> None:
+    """Puts a catalogue in the place of a corpus's own, whose items it begins with."""
+    path = _existing(_CATALOGUE, name, data_dir)
+    written = path.parent / f".{_CATALOGUE}.written"
+    catalogue.write(written)
+    written.replace(path)
+    _read_catalogue.cache_clear()
+
+
 def train_item_counts(name: str, data_dir: epath.PathLike | None = None) -> np.ndarray:
-    """Returns int64 [num_items], the interactions of each item in the train split."""
+    """Returns int64 [num_items], the interactions of each item in the train split.
+
+    Items that came after the corpus was built have none.
+    """
     with _existing(_COUNTS, name, data_dir).open("rb") as file:
-        return np.load(file)
+        counts = np.load(file)
+    return np.pad(counts, (0, len(read_catalogue(name, data_dir)) - len(counts)))
 
 
 @functools.lru_cache(maxsize=8)

@@ -46,7 +46,8 @@ def train_vocabulary(
     Args:
       catalogue: the items.
       item_counts: int64 [num_items], interactions of each item in the train split; titles people
-        meet often get longer pieces.
+        meet often get longer pieces. Of an item that train does not have only the characters are
+        taken: a piece of its own would never be trained.
       path: the model file to write.
       vocab_size: most pieces, without sentinels; None for `default_vocab_size`. Fewer are made
         where the text has no more.
@@ -96,7 +97,7 @@ def train_vocabulary(
             "Give another --vocab-size"
         ) from error
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    _check_round_trip(catalogue.texts, processor)
+    check_round_trip(catalogue.texts, processor)
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.getvalue())
@@ -104,10 +105,11 @@ def train_vocabulary(
 
 
 def _repeats(item_counts: np.ndarray, power: float, max_lines: int) -> np.ndarray:
-    """Returns how many lines each title gets, int64 [num_items], at least one."""
-    weights = (1.0 + np.asarray(item_counts)) ** power
+    """Returns how many lines each title gets, int64 [num_items], at least one; 0 if not in train."""
+    counts = np.asarray(item_counts)
+    weights = (1.0 + counts) ** power
     scale = min(1.0, max_lines / weights.sum())
-    return np.maximum(1, np.rint(weights * scale)).astype(np.int64)
+    return np.where(counts > 0, np.maximum(1, np.rint(weights * scale)), 0).astype(np.int64)
 
 
 def _lines(
@@ -117,6 +119,9 @@ def _lines(
     for text, count in zip(catalogue.texts, repeats, strict=True):
         for _ in range(count):
             yield text
+    unseen = "".join(text for text, count in zip(catalogue.texts, repeats, strict=True) if not count)
+    if unseen:
+        yield " ".join(sorted(set(unseen)))
     for attribute in (catalogue.brands, catalogue.years):
         yield from filter(None, attribute)
     for categories in catalogue.categories:
@@ -131,9 +136,10 @@ def _lines(
     yield " ".join(string.punctuation)
 
 
-def _check_round_trip(
+def check_round_trip(
     texts: Sequence[str], processor: sentencepiece.SentencePieceProcessor
 ) -> None:
+    """Raises ValueError where an item's name does not come back from its tokens."""
     decoded = processor.decode(processor.encode(list(texts)))
     changed = [(text, back) for text, back in zip(texts, decoded, strict=True) if text != back]
     if changed:

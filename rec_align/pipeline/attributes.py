@@ -1,20 +1,25 @@
 """Attributes: what is known of an item, for `item_embedding`."""
 
-import seqio
 import tensorflow as tf
 
 from rec_align.data.corpus import read_catalogue
+from rec_align.pipeline.item_writing import open_writing
 from rec_align.pipeline.phrasing import item_texts
 from rec_align.pipeline.seeds import TEMPLATE, fold
 from rec_align.prompts import Family
 
-ATTRIBUTES = ("categories", "brand", "year")
+ATTRIBUTES = ("title", "categories", "brand", "year")
 
 
 def _attribute_table(corpus: str) -> dict[str, list[str]]:
-    """Each attribute's text of each item, '' where it has none; `attributes` joins them."""
+    """Each attribute's text of each item, '' where it has none; `attributes` joins them.
+
+    The title is one only where items are not written by it.
+    """
     catalogue = read_catalogue(corpus)
+    by_words = not open_writing(corpus).tokens
     table = {
+        "title": [""] * len(catalogue) if by_words else list(catalogue.texts),
         "categories": [", ".join(names) for names in catalogue.categories],
         "brand": [brand or "" for brand in catalogue.brands],
         "year": [str(year or "") for year in catalogue.years],
@@ -29,7 +34,6 @@ def _attribute_table(corpus: str) -> dict[str, list[str]]:
 
 def item_attributes(
     dataset: tf.data.Dataset,
-    output_features: dict[str, seqio.Feature],
     *,
     corpus: str,
     family: Family,
@@ -40,7 +44,6 @@ def item_attributes(
 
     Args:
       dataset: examples of an `ItemSource`, with seeds.
-      output_features: of the task.
       corpus: the corpus's name.
       family: the templates to draw from.
 
@@ -48,8 +51,9 @@ def item_attributes(
       Examples with `{field}_parts` [1] string and `template_index` int32, an index of
       `family.seen`.
     """
-    titles = item_texts(corpus, output_features)
+    titles = item_texts(corpus)
     table = _attribute_table(corpus)
+    del table["title"]  # in `attributes`; the field is the item as it is written
     texts = tf.stack([titles, *(tf.constant(table[name]) for name in table)])  # [fields, num_items]
     fields = ("title", *table)
     needs = tf.constant([[name in t.fields for name in fields] for t in family.seen])

@@ -1,7 +1,7 @@
-"""How an item is written: item <-> text <-> tokens.
+"""The item index: item <-> text <-> tokens, for whatever way of writing is chosen.
 
-An item index offers `texts` and `item_tokens`; tasks write items by the one, decoders build their
-trie from the other. A new way of writing items is one class here or in a file of its own.
+Tasks write items by `texts`, decoders build their trie from `item_tokens`, and `item_of` is the way
+back. `item_writing.py` has the ways.
 """
 
 import functools
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import seqio
 
-from rec_align.data.corpus import corpus_dir, read_catalogue
+from rec_align.data.corpus import corpus_dir
+from rec_align.pipeline.item_writing import open_writing
 from rec_align.pipeline.vocabulary import EOS_ID
 
 
-class TitleIndex:
-    """Items written by their unique titles.
+class ItemIndex:
+    """Items and how they are written.
 
     Attributes:
       texts: [num_items] str, no two alike.
@@ -38,24 +39,37 @@ class TitleIndex:
             other = first.setdefault(tuple(row), index)
             if other != index:
                 raise ValueError(
-                    f"items {self.texts[other]!r} and {self.texts[index]!r} have the same tokens "
-                    "in this vocabulary; train a vocabulary on the corpus, or rename one of them"
+                    f"items {other} {self.texts[other]!r} and {index} {self.texts[index]!r} have "
+                    "the same tokens in this vocabulary; train a vocabulary on the corpus, rename "
+                    "one of them, or add +title to ITEM_INDEX"
                 )
         tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)
         for index, row in enumerate(rows):
             tokens[index, : len(row)] = row
         return tokens
 
+    @functools.cached_property
+    def _item_of_text(self) -> dict[str, int]:
+        return {text: item for item, text in enumerate(self.texts)}
 
-def open_item_index(corpus: str, vocabulary: seqio.SentencePieceVocabulary) -> TitleIndex:
+    def item_of(self, text: str) -> int:
+        """The item index of what a model wrote, decoded; -1 where that is no item."""
+        return self._item_of_text.get(text, -1)
+
+
+def open_item_index(corpus: str, vocabulary: seqio.SentencePieceVocabulary) -> ItemIndex:
     """The item index of a built corpus; kept for the next call."""
     model_file = vocabulary.sentencepiece_model_file
-    return _open_title_index(corpus, str(corpus_dir(corpus)), model_file, vocabulary)
+    texts = open_writing(corpus).texts
+    return _open_item_index(str(corpus_dir(corpus)), model_file, texts, vocabulary)
 
 
 @functools.lru_cache(maxsize=8)
-def _open_title_index(
-    corpus: str, directory: str, model_file: str, vocabulary: seqio.SentencePieceVocabulary
-) -> TitleIndex:
+def _open_item_index(
+    directory: str,
+    model_file: str,
+    texts: tuple[str, ...],
+    vocabulary: seqio.SentencePieceVocabulary,
+) -> ItemIndex:
     del directory, model_file  # part of the cache's key only
-    return TitleIndex(read_catalogue(corpus).texts, vocabulary)
+    return ItemIndex(texts, vocabulary)

@@ -13,7 +13,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from rec_align import prompts
-from rec_align.data.corpus import corpus_dir, read_catalogue, train_item_counts
+from rec_align.data.corpus import corpus_dir, train_item_counts
+from rec_align.pipeline.item_writing import open_writing
 
 # How a title ends inside a prompt; see `phrasing`.
 _ENDINGS = ("", ";", ":")
@@ -68,20 +69,21 @@ class PartTokenizer:
 
 
 def open_tokenizer(vocabulary: seqio.SentencePieceVocabulary) -> PartTokenizer:
-    """The tokenizer of a vocabulary; that of a corpus knows its titles. Kept for the next call."""
+    """The tokenizer of a vocabulary; that of a corpus knows its items. Kept for the next call."""
     corpus = getattr(vocabulary, "corpus", None)
     directory = None if corpus is None else str(corpus_dir(corpus))
-    return _open(vocabulary.sp_model, corpus, directory)
+    texts = () if corpus is None else open_writing(corpus).texts
+    return _open(vocabulary.sp_model, corpus, directory, texts)
 
 
 @functools.lru_cache(maxsize=8)
-def _open(model: bytes, corpus: str | None, directory: str | None) -> PartTokenizer:
+def _open(
+    model: bytes, corpus: str | None, directory: str | None, texts: tuple[str, ...]
+) -> PartTokenizer:
     del directory  # part of the cache's key only
-    texts = []
     if corpus is not None:
         counts = train_item_counts(corpus)
-        texts = read_catalogue(corpus).texts
         frequent = np.argsort(-counts, kind="stable")[:MAX_KNOWN_ITEMS]
-        texts = [texts[item] for item in frequent]
+        texts = tuple(texts[item] for item in frequent)
     titles = (text + ending for text in texts for ending in _ENDINGS)
     return PartTokenizer(model, list(dict.fromkeys([*prompts.all_texts(), *titles])))

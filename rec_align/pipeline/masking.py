@@ -21,7 +21,6 @@ Features = dict[str, seqio.Feature]
 @gin.configurable
 def mask_items(
     dataset: tf.data.Dataset,
-    output_features: Features,
     *,
     corpus: str,
     masked_share: float = 0.17,
@@ -30,7 +29,6 @@ def mask_items(
 
     Args:
       dataset: examples with `history_item_indices` [h].
-      output_features: of the task.
       corpus: the corpus's name.
       masked_share: the share of items hidden, in 0-1; at least 1 and at most 100 items.
 
@@ -39,8 +37,8 @@ def mask_items(
     """
     if not 0 < masked_share < 1:
         raise ValueError(f"mask_items.masked_share={masked_share}: must lie between 0 and 1")
-    listed = item_texts(corpus, output_features, ";")
-    plain = item_texts(corpus, output_features)
+    listed = item_texts(corpus, ";")
+    plain = item_texts(corpus)
     sentinels = tf.constant([f"<extra_id_{number}>" for number in range(EXTRA_IDS)])
 
     def mask(example: Example) -> Example:
@@ -64,11 +62,9 @@ def mask_items(
     return map_batches(dataset.map(mask), phrase)
 
 
-def phrase_history(
-    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
-) -> tf.data.Dataset:
+def phrase_history(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """`history_windows` -> history 'A;' 'B;' in block 1, for `corrupt_spans`; an empty target."""
-    listed = item_texts(corpus, output_features, ";")
+    listed = item_texts(corpus, ";")
 
     def phrase(batch: Batch) -> Batch:
         parts = written(listed, batch["history_item_indices"])
@@ -109,13 +105,13 @@ def noise_mask(
     return tf.repeat(tf.range(2 * num_spans + 1) % 2 == 1, lengths)
 
 
-def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, vocab_size: int) -> tf.Tensor:
-    """Each run of masked tokens becomes one sentinel, counted down from the vocabulary's end.
+def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, sentinels_end: int) -> tf.Tensor:
+    """Each run of masked tokens becomes one sentinel, counted down from where they end.
 
-    Example: vocab_size 100, tokens 5 6 7 8, mask 0 1 1 0 -> 5 99 8.
+    Example: sentinels_end 100, tokens 5 6 7 8, mask 0 1 1 0 -> 5 99 8.
     """
     first = mask & ~tf.concat([[False], mask[:-1]], 0)
-    sentinels = vocab_size - tf.cumsum(tf.cast(first, tf.int32))
+    sentinels = sentinels_end - tf.cumsum(tf.cast(first, tf.int32))
     return tf.boolean_mask(tf.where(first, sentinels, tokens), first | ~mask)
 
 
@@ -140,7 +136,7 @@ def corrupt_spans(
     Returns:
       The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1.
     """
-    vocab_size = output_features["inputs"].vocabulary.vocab_size
+    sentinels_end = output_features["inputs"].vocabulary.sentinels_end
     limits = sequence_length or {}
 
     def end(tokens: tf.Tensor, name: str) -> tf.Tensor:
@@ -154,10 +150,10 @@ def corrupt_spans(
         stop = begin + tf.reduce_sum(blocks)
         text = tokens[begin:stop]
         mask = noise_mask(tf.size(text), fold(example["seed"], SPANS), noise_share, mean_span)
-        shown = replace_runs(text, mask, vocab_size)
+        shown = replace_runs(text, mask, sentinels_end)
         inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
         size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
-        targets = end(replace_runs(text[:size], ~mask[:size], vocab_size), "targets")
+        targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
         return example | {
             "inputs": inputs,
             "inputs_blocks": tf.zeros_like(inputs),

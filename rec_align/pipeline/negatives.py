@@ -8,6 +8,7 @@ import gin
 import seqio
 import tensorflow as tf
 
+from rec_align.data.corpus import read_catalogue
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.seeds import NEGATIVES, ORDER, fold
 from rec_align.pipeline.sources import is_train
@@ -70,7 +71,6 @@ def _check_num_candidates(num_candidates: int, num_items: int) -> None:
 @gin.configurable
 def ranking_candidates(
     dataset: tf.data.Dataset,
-    output_features: dict[str, seqio.Feature],
     *,
     corpus: str,
     num_candidates: int = 20,
@@ -79,14 +79,13 @@ def ranking_candidates(
 
     Args:
       dataset: examples of `one_item_windows`.
-      output_features: of the task; the targets' vocabulary is used.
       corpus: the corpus's name.
       num_candidates: the target and `num_candidates - 1` negatives.
 
     Returns:
       Examples with `candidate_item_indices` [num_candidates] int32 and `target_position` int32.
     """
-    num_items = len(open_item_index(corpus, output_features["targets"].vocabulary).texts)
+    num_items = len(read_catalogue(corpus))
     _check_num_candidates(num_candidates, num_items)
 
     def add(example: Example) -> Example:

@@ -5,19 +5,21 @@ which says of a part that may be cut which history item it belongs to (1 = the o
 the rest; the last two may be left out where they are 0. The field `target` has no `_items`.
 """
 
-import seqio
 import tensorflow as tf
 
-from rec_align.pipeline.item_index import open_item_index
+from rec_align.pipeline.item_writing import open_writing
 from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 
-Features = dict[str, seqio.Feature]
 
+def item_texts(corpus: str, suffix: str = "") -> tf.Tensor:
+    """All items' texts, each with `suffix`: [num_items] string.
 
-def item_texts(corpus: str, output_features: Features, suffix: str = "") -> tf.Tensor:
-    """All items' texts, each with `suffix`: [num_items] string."""
-    texts = open_item_index(corpus, output_features["targets"].vocabulary).texts
-    return tf.constant([text + suffix for text in texts])
+    The ";" of a list is left out where an item's end is seen without it.
+    """
+    writing = open_writing(corpus)
+    if suffix == ";" and writing.ends_itself:
+        suffix = ""
+    return tf.constant([text + suffix for text in writing.texts])
 
 
 def history_field(parts: tf.RaggedTensor, blocks: tf.RaggedTensor | None = None) -> Batch:
@@ -44,15 +46,13 @@ def written(texts: tf.Tensor, item_indices: tf.Tensor | tf.RaggedTensor) -> tf.R
     return rows.with_values(tf.gather(texts, rows.values))
 
 
-def phrase_next_items(
-    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
-) -> tf.data.Dataset:
+def phrase_next_items(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """`next_item_windows` -> history 'A;' 'B;', targets 'C'.
 
     Held-out examples get `in_catalogue` 1: their answer is one item, to be decoded as such.
     """
-    listed = item_texts(corpus, output_features, ";")
-    plain = item_texts(corpus, output_features)
+    listed = item_texts(corpus, ";")
+    plain = item_texts(corpus)
 
     def phrase(batch: Batch) -> Batch:
         history = written(listed, batch["history_item_indices"])
@@ -79,16 +79,14 @@ def rating_texts(ratings: tf.Tensor) -> tf.Tensor:
     )
 
 
-def phrase_ratings(
-    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
-) -> tf.data.Dataset:
+def phrase_ratings(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """`rating_windows` -> history 'A:' '4;' 'B;' 'C:', targets '3'.
 
     Every item has two parts, so that they are cut together; an unrated one is written 'B;' with an
     empty rating. The last item's rating is never shown, and its title never cut.
     """
-    asked = item_texts(corpus, output_features, ":")
-    listed = item_texts(corpus, output_features, ";")
+    asked = item_texts(corpus, ":")
+    listed = item_texts(corpus, ";")
 
     def phrase(batch: Batch) -> Batch:
         rows = Rows.of(batch["item_indices"].row_splits)
@@ -125,12 +123,10 @@ def phrase_ratings(
     return map_batches(dataset, phrase)
 
 
-def phrase_ranking(
-    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
-) -> tf.data.Dataset:
+def phrase_ranking(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """`ranking_candidates` -> history 'A;' 'B;', candidates '1. C;' '2. D;', target 'D'."""
-    listed = item_texts(corpus, output_features, ";")
-    plain = item_texts(corpus, output_features)
+    listed = item_texts(corpus, ";")
+    plain = item_texts(corpus)
 
     def phrase(batch: Batch) -> Batch:
         candidates = tf.gather(listed, batch["candidate_item_indices"])
@@ -145,12 +141,10 @@ def phrase_ranking(
     return map_batches(dataset, phrase)
 
 
-def phrase_pair(
-    dataset: tf.data.Dataset, output_features: Features, *, corpus: str
-) -> tf.data.Dataset:
+def phrase_pair(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """`ranking_candidates` with two candidates -> history, first 'A', second 'B', target 'B'."""
-    listed = item_texts(corpus, output_features, ";")
-    plain = item_texts(corpus, output_features)
+    listed = item_texts(corpus, ";")
+    plain = item_texts(corpus)
 
     def phrase(batch: Batch) -> Batch:
         pair = tf.gather(plain, batch["candidate_item_indices"])

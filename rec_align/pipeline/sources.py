@@ -9,7 +9,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from rec_align.data.corpus import corpus_dir, read_catalogue, read_manifest
+from rec_align.data.corpus import corpus_dir, read_catalogue, read_manifest, train_item_counts
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
@@ -120,7 +120,7 @@ class CorpusSource(seqio.TfdsDataSource):
 
 
 class ItemSource(seqio.DataSource):
-    """The items of a corpus, one example each: `item_index` int32. It has a train split only.
+    """The items that train has, one example each: `item_index` int32. It has a train split only.
 
     Attributes:
       corpus: the corpus's name, looked up in the data directory at each use.
@@ -131,6 +131,10 @@ class ItemSource(seqio.DataSource):
         self.corpus = corpus
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train",) if has_attributes(self.corpus) else ("none_without_attributes",)
+
+    @property
     def supports_arbitrary_sharding(self) -> bool:
         return False
 
@@ -139,7 +143,11 @@ class ItemSource(seqio.DataSource):
 
     def num_input_examples(self, split: str) -> int:
         del split
-        return len(read_catalogue(self.corpus).texts)
+        return len(self._items())
+
+    def _items(self) -> np.ndarray:
+        """[n] int32: nothing is learned of items that are held out, or came later."""
+        return np.flatnonzero(train_item_counts(self.corpus)).astype(np.int32)
 
     def get_dataset(
         self,
@@ -155,10 +163,21 @@ class ItemSource(seqio.DataSource):
         del sequence_length, use_cached, num_epochs
         if split != "train":
             raise ValueError(f"split={split!r}: tasks about items have a train split only")
-        item_indices = np.arange(self.num_input_examples(split), dtype=np.int32)
+        if not has_attributes(self.corpus):
+            raise ValueError(
+                f"nothing but titles is known of the items of corpus {self.corpus!r}, so it has no "
+                "item_embedding task; use its other tasks, or build it with categories or brands"
+            )
+        item_indices = self._items()
         if shuffle:
             np.random.default_rng(seed).shuffle(item_indices)
         dataset = tf.data.Dataset.from_tensor_slices({"item_index": item_indices})
         if shard_info:
             dataset = dataset.shard(shard_info.num_shards, shard_info.index)
         return _without_handovers(dataset)
+
+
+def has_attributes(corpus: str) -> bool:
+    """Whether anything but titles is known of a corpus's items."""
+    catalogue = read_catalogue(corpus)
+    return any(catalogue.categories) or any(catalogue.brands) or any(catalogue.years)

@@ -1,12 +1,19 @@
-"""The vocabulary of a corpus: its own SentencePiece model, or a pretrained T5's."""
+"""The vocabulary of a corpus: its own SentencePiece model, or a pretrained T5's.
 
+Ids: the model's pieces, 100 sentinels, then the tokens of the item index, where it has any.
+"""
+
+import functools
 import hashlib
+from typing import NamedTuple
 
 import gin
 import seqio
 from etils import epath
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from rec_align.data import corpus as corpus_lib
+from rec_align.pipeline.item_writing import open_writing
 
 EXTRA_IDS = 100
 EOS_ID = 1
@@ -28,9 +35,10 @@ def vocabulary_path(corpus: str, path: str | None = None) -> str:
 
 
 class CorpusVocabulary(seqio.SentencePieceVocabulary):
-    """A `seqio.SentencePieceVocabulary` with 100 sentinels, found when first used.
+    """A `seqio.SentencePieceVocabulary` with 100 sentinels and the item index's tokens.
 
-    Two of them are equal where they are of the same corpus, so the tasks of a corpus mix.
+    The files are found when first used. Two of them are equal where they are of the same corpus,
+    so the tasks of a corpus mix.
 
     Attributes:
       corpus: the corpus's name.
@@ -39,27 +47,60 @@ class CorpusVocabulary(seqio.SentencePieceVocabulary):
     def __init__(self, corpus: str):
         super().__init__(sentencepiece_model_file="", extra_ids=EXTRA_IDS)
         self.corpus = corpus
+        self._item_tokens: tuple[str, ...] = ()
 
     def _model_context(self):
-        # Looked up at each use (loaded models are memoised by path), so that a gin binding or
-        # another data directory takes effect after the tasks were registered.
-        path = vocabulary_path(self.corpus)
-        if path != self._sentencepiece_model_file:
+        # Looked up at each use (loaded models are memoised), so that a gin binding or another data
+        # directory takes effect after the tasks were registered.
+        path, tokens = vocabulary_path(self.corpus), open_writing(self.corpus).tokens
+        if path != self._sentencepiece_model_file or tokens != self._item_tokens:
             self._model = None
-            self._sentencepiece_model_file = path
-        return super()._model_context()
+            self._sentencepiece_model_file, self._item_tokens = path, tokens
+        if self._model is None:
+            plain = super()._model_context()
+            self._model = _with_tokens(plain.sp_model, tokens) if tokens else plain
+        return self._model
 
     @property
     def sentencepiece_model_file(self) -> str:
         return vocabulary_path(self.corpus)
 
     @property
+    def sentinels_end(self) -> int:
+        """The id after the first sentinel's; the further ones count down from it."""
+        return self.vocab_size - len(open_writing(self.corpus).tokens)
+
+    @property
     def sha256(self) -> str:
-        """The digest of the SentencePiece model."""
-        return hashlib.sha256(epath.Path(self.sentencepiece_model_file).read_bytes()).hexdigest()
+        """The digest of the SentencePiece model and, unless it writes titles, the item index."""
+        digest = hashlib.sha256(epath.Path(self.sentencepiece_model_file).read_bytes())
+        digest.update(open_writing(self.corpus).sha256.encode())
+        return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CorpusVocabulary) and self.corpus == other.corpus
 
     def __hash__(self) -> int:
         return hash(("CorpusVocabulary", self.corpus))
+
+
+class _Model(NamedTuple):
+    """What `seqio.SentencePieceVocabulary` keeps of a loaded model, by SeqIO's names."""
+
+    tokenizer: SentencePieceProcessor
+    sp_model: bytes
+
+
+@functools.lru_cache(maxsize=8)
+def _with_tokens(sp_model: bytes, tokens: tuple[str, ...]) -> _Model:
+    """The context of a SentencePiece model with further entries, each always one token."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(sp_model)
+    known = {piece.piece for piece in model.pieces}
+    for token in tokens:
+        if token in known:
+            raise ValueError(f"ITEM_INDEX: the vocabulary has a piece {token!r} already")
+        model.pieces.add(piece=token, score=0.0, type=model.SentencePiece.USER_DEFINED)
+    serialized = model.SerializeToString()
+    tokenizer = SentencePieceProcessor()
+    tokenizer.LoadFromSerializedProto(serialized)
+    return _Model(tokenizer, serialized)

@@ -1,7 +1,8 @@
 """Templates of `item_embedding`: what an item is, both ways round.
 
-Fields: `title` (the item's unique text), `categories`, `brand`, `year`, and `attributes`, which is
-all of the last three that the item has. A template is drawn only for items that have its fields.
+Fields: `title` (the item as it is written: its unique title, or the codes of an item index),
+`categories`, `brand`, `year`, and `attributes`, which is all of the last three that the item has,
+and its title where it is written by codes. A template is drawn only for items that have its fields.
 """
 
 from rec_align.prompts.template import Family, Template

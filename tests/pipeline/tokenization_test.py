@@ -8,7 +8,7 @@ from small_corpus import title
 
 from rec_align.data.corpus import read_catalogue
 from rec_align.pipeline import templates, tokenization
-from rec_align.pipeline.item_index import TitleIndex, open_item_index
+from rec_align.pipeline.item_index import ItemIndex, open_item_index
 from rec_align.pipeline.vocabulary import CorpusVocabulary
 from rec_align.prompts import FAMILIES, Family, Template
 
@@ -198,7 +198,7 @@ def test_item_index(small_shop):
         assert not any(row[size + 1 :])
     assert open_item_index(small_shop, vocabulary) is index
     with pytest.raises(ValueError, match="have the same tokens"):
-        _ = TitleIndex(["Red Kettle", "Red  Kettle"], vocabulary).item_tokens
+        _ = ItemIndex(["Red Kettle", "Red  Kettle"], vocabulary).item_tokens
 
 
 def test_corpus_vocabulary_is_lazy_equal_by_corpus_and_picklable(small_shop, t5_vocabulary):
