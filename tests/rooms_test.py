@@ -17,6 +17,7 @@ ROOMS = {
     "metrics": (set(), JAX | TENSORFLOW),
     "decoding": (set(), TENSORFLOW),
     "baselines": ({"metrics"}, JAX | TENSORFLOW),
+    "indexing": ({"data"}, TENSORFLOW),
     "models": (set(), TENSORFLOW),
     "training": ({"models", "decoding"}, TENSORFLOW),
     "pretrained": ({"models", "training"}, TENSORFLOW),

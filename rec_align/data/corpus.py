@@ -91,6 +91,19 @@ def train_item_counts(name: str, data_dir: epath.PathLike | None = None) -> np.n
     return np.pad(counts, (0, len(read_catalogue(name, data_dir)) - len(counts)))
 
 
+def train_histories(
+    name: str, data_dir: epath.PathLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what each user has in the train split, users in order of user_index.
+
+    Returns:
+      item_indices, int32 [total], each history in time order, and offsets, int64 [num_users + 1]:
+      a user owns `item_indices[offsets[u] : offsets[u + 1]]`.
+    """
+    _existing(_MANIFEST, name, data_dir)
+    return histories_tfds.read_item_indices(name, corpus_dir(name, data_dir), "train")
+
+
 @functools.lru_cache(maxsize=8)
 def _read_catalogue(path: str) -> catalogue_lib.Catalogue:
     return catalogue_lib.Catalogue.read(path)

@@ -108,6 +108,32 @@ def write_histories(
     )
 
 
+def read_item_indices(
+    name: str, directory: epath.PathLike, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the histories of a split, without their ratings and times.
+
+    Args:
+      name: the dataset's name.
+      directory: where its files are.
+      split: 'train', 'validation' or 'test'.
+
+    Returns:
+      item_indices, int32 [total], one user after the other, and offsets, int64 [num_users + 1].
+    """
+    import tensorflow as tf
+
+    files = sorted(epath.Path(directory).glob(f"{name}-{split}.tfrecord-*"))
+    feature = {"item_indices": tf.io.RaggedFeature(tf.int64)}
+    items, lengths = [], []
+    for records in tf.data.TFRecordDataset(list(map(str, files))).batch(1024):
+        parsed = tf.io.parse_example(records, feature)["item_indices"]
+        items.append(parsed.values.numpy())
+        lengths.append(parsed.row_lengths().numpy())
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return np.concatenate(items).astype(np.int32), offsets.astype(np.int64)
+
+
 def _template(name: str, directory: epath.PathLike):
     import tensorflow_datasets as tfds
 
