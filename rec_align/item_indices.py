@@ -1,4 +1,4 @@
-"""Makes the item indices of a corpus: from its text and its train split, never from what is held out.
+"""Makes the item indices of a corpus, from its text and its train split alone.
 
 What is learned is learned from the items that the train split has. The others, and those that come
 after, get codes from their text alone.
@@ -69,6 +69,8 @@ def build_semantic(
     if known:
         return known
     folder = item_codes.folder_of(corpus, name)
+    if force and folder.exists():
+        folder.rmtree()
     folder.mkdir(parents=True, exist_ok=True)
     if encoder == "t5":
         report("text encoder: the corpus's own T5, trained on its items' text")
@@ -76,7 +78,7 @@ def build_semantic(
     embeddings = _embed(corpus, name, encoder, slice(None), report)
     in_train = train_item_counts(corpus) > 0
     model = _QUANTIZERS[quantizer].fit(
-        embeddings[in_train], num_levels=num_levels, num_codes=num_codes, seed=seed, report=report
+        embeddings[in_train], num_levels=num_levels, num_codes=num_codes, seed=seed
     )
     model.save(folder / _QUANTIZER_FILE)
     codes = np.empty((len(embeddings), num_levels + 1), np.int32)
@@ -84,7 +86,7 @@ def build_semantic(
     if not in_train.all():
         report(f"{(~in_train).sum():,} items are not in train: their codes come from their text")
         codes[~in_train] = further_codes(codes[in_train], model.codes(embeddings[~in_train]))
-    sizes = (num_codes,) * num_levels + (_room(codes[:, -1]),)
+    sizes = (*model.codebook_sizes, _room(codes[:, -1]))
     return _keep(corpus, name, ItemCodes.fitted(codes, sizes, "semantic", options))
 
 
@@ -114,7 +116,8 @@ def build_collaborative(
         return known
     num_items = len(read_catalogue(corpus))
     report(f"clustering {num_items:,} items by the train split")
-    codes = collaborative_codes(*train_histories(corpus), num_items, seed=seed)
+    codes = distinct(collaborative_codes(train_histories(corpus), num_items, seed=seed))
+    codes[:, 0] = codes[:, 0].clip(0)  # a small catalogue is one cluster, of no name
     sizes = (*(int(column.max()) + 1 for column in codes.T[:-1]), _room(codes[:, -1]))
     return _keep(corpus, name, ItemCodes.fitted(codes, sizes, "collaborative", options))
 
@@ -153,15 +156,15 @@ def report(corpus: str, name: str) -> str:
     index = open_item_index(corpus, CorpusVocabulary(corpus))
     lengths = (index.item_tokens > 0).sum(axis=1)
     lines = [
-        f"{name}: {len(lengths):,} items, {lengths.mean():.2f} tokens an item with the end, at most "
-        f"{lengths.max()}; {len(item_writing.open_writing(corpus).tokens):,} entries of the "
+        f"{name}: {len(lengths):,} items, {lengths.mean():.2f} tokens an item with its end, "
+        f"{lengths.max()} at most; {len(item_writing.open_writing(corpus).tokens):,} entries of the "
         "vocabulary are its own",
         f"  for example {index.texts[0]!r} is {_title(corpus, 0)!r}",
     ]
     for part in name.split("+"):
         if part not in item_writing.WAYS:
             codes = item_codes.read_item_codes(corpus, part)
-            found = describe(codes.codes, codes.codebook_sizes)
+            found = describe(codes.codes[:, :-1], codes.codebook_sizes[:-1])
             lines += [table(found), *(f"warning: {line}" for line in warnings(found))]
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from rec_align.pipeline.vocabulary import EOS_ID
 from rec_align.train import train
 from rec_align.training import optimizers
 
-STEPS = 2000
+STEPS = 1000
 _LENGTHS = {"inputs": 256, "targets": 128}
 _MAX_TOKENS = 64
 _BATCH_SIZE = 256

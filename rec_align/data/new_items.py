@@ -1,7 +1,8 @@
 """Items that come after a corpus was built: they join its catalogue, and everything else stays.
 
-They have no interactions, so `train_item_counts` says 0 of them; a trained model can recommend them
-as soon as they can be written: by title at once, by a semantic index after `rec-align index extend`.
+They have no interactions, so `train_item_counts` says 0 of them. A trained model can recommend them
+as soon as they can be written: by title at once, by a semantic index once `rec-align index extend`
+has run.
 """
 
 import dataclasses

@@ -105,7 +105,7 @@ def train_vocabulary(
 
 
 def _repeats(item_counts: np.ndarray, power: float, max_lines: int) -> np.ndarray:
-    """Returns how many lines each title gets, int64 [num_items], at least one; 0 if not in train."""
+    """Returns how many lines each title gets, int64 [num_items]; 0 only where train has it not."""
     counts = np.asarray(item_counts)
     weights = (1.0 + counts) ** power
     scale = min(1.0, max_lines / weights.sum())
@@ -119,7 +119,9 @@ def _lines(
     for text, count in zip(catalogue.texts, repeats, strict=True):
         for _ in range(count):
             yield text
-    unseen = "".join(text for text, count in zip(catalogue.texts, repeats, strict=True) if not count)
+    unseen = "".join(
+        text for text, count in zip(catalogue.texts, repeats, strict=True) if not count
+    )
     if unseen:
         yield " ".join(sorted(set(unseen)))
     for attribute in (catalogue.brands, catalogue.years):
@@ -136,9 +138,7 @@ def _lines(
     yield " ".join(string.punctuation)
 
 
-def check_round_trip(
-    texts: Sequence[str], processor: sentencepiece.SentencePieceProcessor
-) -> None:
+def check_round_trip(texts: Sequence[str], processor: sentencepiece.SentencePieceProcessor) -> None:
     """Raises ValueError where an item's name does not come back from its tokens."""
     decoded = processor.decode(processor.encode(list(texts)))
     changed = [(text, back) for text, back in zip(texts, decoded, strict=True) if text != back]

@@ -187,7 +187,9 @@ def test_new_items_join_the_catalogue_and_titles_write_them(tmp_path, monkeypatc
     with written_by("codes"):
         digest = CorpusVocabulary("small_shop").sha256
     file = tmp_path / "new.csv"
-    file.write_text("item_id,title,brand,year\nn1,Red Kettle,Lumo,2020\nn2,Gold Lamp,,\nk1,Other,,\n")
+    file.write_text(
+        "item_id,title,brand,year\nn1,Red Kettle,Lumo,2020\nn2,Gold Lamp,,\nk1,Other,,\n"
+    )
     catalogue, num_new = new_items.add_items("small_shop", file)
     assert num_new == 2
     assert catalogue.texts[:12] == before.texts
