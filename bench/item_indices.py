@@ -23,22 +23,32 @@ from rec_align import item_indices
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
 
 
+def train_run(corpus: str, index: str, folder: pathlib.Path, gin: list[str]) -> None:
+    """Trains the retrieval task into `folder`, goes on with it, or finds it done."""
+    _call("train", corpus, index, folder, gin)
+
+
+def _call(entry: str, corpus: str, index: str, folder: pathlib.Path, gin: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", f"rec_align.{entry}"),
+        *("--gin_file=gin/models/tiny.gin", f"--gin_file=gin/runs/{entry}.gin"),
+        f"--gin.MIXTURE_OR_TASK_NAME='{corpus}_retrieval'",
+        f"--gin.MODEL_DIR='{folder}'",
+        f"--gin.ITEM_INDEX='{index}'",
+        *gin,
+    ]
+    with (folder / "log.txt").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
 def run(corpus: str, index: str, seed: int, folder: pathlib.Path, gin: list[str]) -> dict:
     """Trains and scores one run; returns its retrieval metrics, or reads them."""
     found = folder / "eval_test/metrics.json"
     if not found.exists():
-        common = [
-            f"--gin.MIXTURE_OR_TASK_NAME='{corpus}_retrieval'",
-            f"--gin.MODEL_DIR='{folder}'",
-            f"--gin.ITEM_INDEX='{index}'",
-        ]
-        folder.mkdir(parents=True, exist_ok=True)
         begin = time.monotonic()
-        with (folder / "log.txt").open("a") as log:
-            for entry, bindings in (("train", [f"--gin.SEED={seed}", *gin]), ("eval", [])):
-                command = [sys.executable, "-m", f"rec_align.{entry}"]
-                command += ["--gin_file=gin/models/tiny.gin", f"--gin_file=gin/runs/{entry}.gin"]
-                subprocess.run([*command, *common, *bindings], check=True, stdout=log, stderr=log)
+        train_run(corpus, index, folder, [f"--gin.SEED={seed}", *gin])
+        _call("eval", corpus, index, folder, [])
         (folder / "seconds.txt").write_text(f"{time.monotonic() - begin:.0f}\n")
     metrics = json.loads(found.read_text())
     return {

@@ -155,11 +155,11 @@ def report(corpus: str, name: str) -> str:
         gin.bind_parameter("item_writing.item_index.name", name)
     index = open_item_index(corpus, CorpusVocabulary(corpus))
     lengths = (index.item_tokens > 0).sum(axis=1)
+    num_tokens = len(item_writing.open_writing(corpus).tokens)
     lines = [
         f"{name}: {len(lengths):,} items, {lengths.mean():.2f} tokens an item with its end, "
-        f"{lengths.max()} at most; {len(item_writing.open_writing(corpus).tokens):,} entries of the "
-        "vocabulary are its own",
-        f"  for example {index.texts[0]!r} is {_title(corpus, 0)!r}",
+        f"{lengths.max()} at most; {num_tokens:,} entries of the vocabulary are its own",
+        f"  for example {index.texts[0]!r} is {read_catalogue(corpus).texts[0]!r}",
     ]
     for part in name.split("+"):
         if part not in item_writing.WAYS:
@@ -167,10 +167,6 @@ def report(corpus: str, name: str) -> str:
             found = describe(codes.codes[:, :-1], codes.codebook_sizes[:-1])
             lines += [table(found), *(f"warning: {line}" for line in warnings(found))]
     return "\n".join(lines)
-
-
-def _title(corpus: str, item: int) -> str:
-    return read_catalogue(corpus).texts[item]
 
 
 def _known(corpus: str, name: str, options: dict, force: bool, report: Report) -> ItemCodes | None:
