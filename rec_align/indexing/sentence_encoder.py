@@ -43,7 +43,7 @@ def item_sentences(catalogue: Catalogue) -> list[str]:
 
 
 def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = print) -> np.ndarray:
-    """Encodes texts on the CPU; about 100 short ones a second on one core.
+    """Encodes texts on the CPU; about 100 items a second on two cores.
 
     Args:
       texts: [num_texts]; what is beyond 256 word pieces of one is not read.

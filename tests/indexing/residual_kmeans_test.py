@@ -44,6 +44,16 @@ def test_only_rows_of_a_group_share_their_first_code(planted):
     assert len(set(zip(group.tolist(), first.tolist(), strict=True))) == len(set(first)) == 12
 
 
+def test_titles_that_are_near_share_their_first_code(beauty_embeddings):
+    rows = beauty_embeddings
+    codes = ResidualKMeans.fit(rows).codes(rows)
+    near = rows @ rows.T
+    np.fill_diagonal(near, -1)
+    shared = (codes[near.argmax(1)] == codes).cumprod(1).mean(0)  # by prefixes of 1, 2, 3
+    other = (np.roll(codes, 1, axis=0) == codes).cumprod(1).mean(0)
+    assert shared[0] > 0.4 and shared[1] > 0.1 and (shared > 10 * other).all()
+
+
 def test_the_seed_decides(planted, fitted):
     rows, _ = planted
     again = ResidualKMeans.fit(rows, num_levels=3, num_codes=8)
