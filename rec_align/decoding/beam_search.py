@@ -70,7 +70,7 @@ def beam_search(
 
     Stops when no live beam of any user can still enter its pool (scores only fall), at the latest
     after `trie.max_depth` steps. A user's results do not depend on the other users. With
-    `beam_size >= trie.num_items` they are the exact top.
+    a beam as wide as the catalogue they are the exact top.
 
     Args:
       step_fn: one decoder step, `(tokens [batch, beam] int32, cache, step [] int32) -> (logits
@@ -129,9 +129,8 @@ def _advance(
     """One token further: leaf children join the pool, the best inner children are the new beams."""
     nodes, scores = state.nodes, state.scores
     alive = scores > -jnp.inf
-    # The edge into node n is n - 1.
-    tokens = jnp.where(nodes > 0, trie.edge_tokens[jnp.maximum(nodes - 1, 0)], BOS_ID)
-    logits, cache = step_fn(tokens, state.cache, state.step)  # [batch, beam, vocab]
+    # The root's token is padding, which is BOS.
+    logits, cache = step_fn(trie.tokens[nodes], state.cache, state.step)  # [batch, beam, vocab]
     if logits.shape[:2] != nodes.shape or logits.shape[2] <= trie.max_token:
         raise ValueError(
             f"step_fn returned logits of shape {logits.shape} for tokens {nodes.shape}; it must be "
@@ -145,11 +144,11 @@ def _advance(
         # At most 0 whatever the rounding, because num_exact rests on falling scores.
         return scores[..., None] + jnp.minimum(chosen - log_norm, 0.0)
 
-    first, stop = trie.first_edge[nodes], trie.first_edge[nodes + 1]  # [batch, beam]
-    has_leaf = alive & (trie.edge_tokens[first] == EOS_ID)
+    first, stop = trie.begin[nodes], trie.end[nodes]  # [batch, beam]
+    has_leaf = alive & (trie.tokens[first] == EOS_ID)
     leaf_scores = child_scores(jnp.full((*nodes.shape, 1), EOS_ID))[..., 0]
     leaf_scores = jnp.where(has_leaf, leaf_scores, -jnp.inf)
-    leaf_items = jnp.where(leaf_scores > -jnp.inf, trie.leaf_item[first + 1], -1)
+    leaf_items = jnp.where(leaf_scores > -jnp.inf, trie.begin[first], -1)
     items, item_scores = _merge(state.items, state.item_scores, leaf_items, leaf_scores)
 
     first = first + has_leaf  # of the children that are no leaves
@@ -157,8 +156,8 @@ def _advance(
 
     def best_children(width: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         offset = jnp.arange(width)
-        edges = jnp.minimum(first[..., None] + offset, trie.edge_tokens.size - 1)
-        children = child_scores(trie.edge_tokens[edges])  # [batch, beam, width]
+        places = jnp.minimum(first[..., None] + offset, trie.tokens.size - 1)
+        children = child_scores(trie.tokens[places])  # [batch, beam, width]
         children = jnp.where(offset < degree[..., None], children, -jnp.inf)
         flat = children.reshape(children.shape[0], -1)
         # One more than the beams, for the best of the dropped; small tries have fewer children.
@@ -178,7 +177,7 @@ def _advance(
             rung, [lambda width=width: best_children(width) for width in widths]
         )
     top, parent, offset, lost = top[:, :-1], parent[:, :-1], offset[:, :-1], top[:, -1]
-    children = jnp.take_along_axis(first, parent, axis=1) + offset + 1
+    children = jnp.take_along_axis(first, parent, axis=1) + offset
     return _State(
         step=state.step + 1,
         nodes=jnp.where(top > -jnp.inf, children, 0),

@@ -1,9 +1,11 @@
-"""The catalogue as a trie in CSR arrays: which token may follow which prefix of an item.
+"""The catalogue as a trie in flat arrays: which token may follow which prefix of an item.
 
-Nodes are numbered breadth first and a node's edges ascend by token, so the child of edge `e` is
-node `e + 1` and no array of children is needed: 12 bytes a node in all. The layout follows the
-CSR of STATIC (arXiv 2602.22647) without its dense first levels, which a vocabulary of 32k forbids.
-EOS is the lowest token of an item, so an inner node's leaf, if it has one, is its first child.
+A node's children are a run of nodes, `begin[n]:end[n]`, and ascend by token, so no array of
+children is needed; a leaf, which has none, holds its item there: 12 bytes a node in all. `build`
+numbers the nodes breadth first. The layout follows the CSR of STATIC (arXiv 2602.22647) without its
+dense first levels, which a vocabulary of 32k forbids. EOS is the lowest token of an item, so an
+inner node's leaf, if it has one, is its first child. Runs may lie anywhere and in any order:
+`live_trie` moves them.
 """
 
 import dataclasses
@@ -18,8 +20,8 @@ import numpy as np
 PAD_ID = 0  # also the decoder's start token, as in T5
 EOS_ID = 1
 
-ARRAYS = ("first_edge", "edge_tokens", "leaf_item")
-NUMBERS = ("max_depth", "root_degree", "max_degree", "max_token", "num_items")
+ARRAYS = ("begin", "end", "tokens")
+NUMBERS = ("max_depth", "root_degree", "max_degree", "max_token")
 
 
 @jax.tree_util.register_dataclass
@@ -31,31 +33,33 @@ class CatalogueTrie:
     over, its arrays become constants of the program); `jax.device_put` it once if used often.
 
     Attributes:
-      first_edge: [num_nodes + 1] int32, node `n` has the edges `first_edge[n]:first_edge[n + 1]`.
-      edge_tokens: [num_edges] int32, the token of each edge; `num_edges == num_nodes - 1`.
-      leaf_item: [num_nodes] int32, the item index of a leaf, -1 inside.
-      max_depth: tokens of the longest item, EOS included.
-      root_degree: children of the root.
-      max_degree: most children of any other node, 0 if all of them are leaves.
-      max_token: the largest token on any edge: logits need a vocabulary greater than this.
-      num_items: items, which is the number of leaves.
+      begin: [num_nodes] int32, the children of node `n` are the nodes `begin[n]:end[n]`; of a leaf
+        both are the item index.
+      end: [num_nodes] int32.
+      tokens: [num_nodes] int32, the token that leads to each node: padding (0) to the root, EOS (1)
+        to a leaf.
+      max_depth: at least the tokens of the longest item, EOS included.
+      root_degree: at least the children of the root.
+      max_degree: at least the children of any other node, 0 if all of them are leaves.
+      max_token: at least the largest token: logits need a vocabulary greater than this.
+
+    `build` gives the least of these numbers, a live trie rounds them up.
     """
 
-    first_edge: jax.Array | np.ndarray
-    edge_tokens: jax.Array | np.ndarray
-    leaf_item: jax.Array | np.ndarray
+    begin: jax.Array | np.ndarray
+    end: jax.Array | np.ndarray
+    tokens: jax.Array | np.ndarray
     max_depth: int = dataclasses.field(metadata={"static": True})
     root_degree: int = dataclasses.field(metadata={"static": True})
     max_degree: int = dataclasses.field(metadata={"static": True})
     max_token: int = dataclasses.field(metadata={"static": True})
-    num_items: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
     def build(cls, item_tokens: np.ndarray) -> "CatalogueTrie":
         """Builds the trie on the host, level by level, without a loop over items.
 
         Example: items [[5, 1, 0], [5, 6, 1]] have the nodes root, 5, (5 1), (5 6), (5 6 1):
-        `first_edge` [0, 1, 3, 3, 4, 4], `edge_tokens` [5, 1, 6, 1], `leaf_item` [-1, -1, 0, -1, 1].
+        `begin` [1, 2, 0, 4, 1], `end` [2, 4, 0, 5, 1], `tokens` [0, 5, 1, 6, 1].
 
         Args:
           item_tokens: [num_items, max_len] int32, row `i` is item `i`: tokens >= 2, one EOS (1),
@@ -67,13 +71,13 @@ class CatalogueTrie:
         Raises:
           ValueError: a row is malformed, or two items have the same tokens.
         """
-        item_tokens = _checked(item_tokens)
+        item_tokens = checked_rows(item_tokens)
         num_items, max_len = item_tokens.shape
         order = np.lexsort(item_tokens.T[::-1])  # rows ascending, first token first
         is_first = np.zeros(num_items, bool)  # the first sorted row of its prefix so far
         is_first[0] = True
         rank = np.zeros(num_items, np.int32)  # of each row's node inside its level
-        tokens, degrees, leaves = [], [], [np.full(1, -1, np.int32)]
+        levels, degrees, leaves = [np.zeros(1, np.int32)], [], []
         level_size = 1
         for depth in range(max_len):
             column = item_tokens[order, depth]
@@ -81,25 +85,28 @@ class CatalogueTrie:
             is_node = is_first & (column != PAD_ID)
             if not is_node.any():
                 break
-            tokens.append(column[is_node])
+            levels.append(column[is_node])
             degrees.append(np.bincount(rank[is_node], minlength=level_size))
-            leaves.append(np.where(tokens[-1] == EOS_ID, order[is_node], -1).astype(np.int32))
-            level_size = tokens[-1].size
+            leaves.append(order[is_first & (column == EOS_ID)])
+            level_size = levels[-1].size
             rank = np.cumsum(is_node, dtype=np.int32) - 1
         if not is_first.all():
             raise _duplicate_error(item_tokens, order, np.flatnonzero(~is_first))
         degrees.append(np.zeros(level_size, np.int32))  # the deepest level has only leaves
         degree = np.concatenate(degrees)
-        edge_tokens = np.concatenate(tokens)
+        tokens = np.concatenate(levels)
+        end = np.cumsum(degree, dtype=np.int32) + 1
+        begin = end - degree.astype(np.int32)
+        is_leaf = tokens == EOS_ID
+        begin[is_leaf] = end[is_leaf] = np.concatenate(leaves)
         return cls(
-            first_edge=np.concatenate([[0], np.cumsum(degree)]).astype(np.int32),
-            edge_tokens=edge_tokens,
-            leaf_item=np.concatenate(leaves),
-            max_depth=len(tokens),
+            begin=begin,
+            end=end,
+            tokens=tokens,
+            max_depth=len(levels) - 1,
             root_degree=int(degree[0]),
             max_degree=int(degree[1:].max()),
-            max_token=int(edge_tokens.max()),
-            num_items=num_items,
+            max_token=int(item_tokens.max()),
         )
 
     def walk(self, tokens: Sequence[int] | np.ndarray) -> int:
@@ -114,13 +121,12 @@ class CatalogueTrie:
         node = 0
         tokens = [int(token) for token in tokens]
         for position, token in enumerate(tokens):
-            start, stop = int(self.first_edge[node]), int(self.first_edge[node + 1])
-            edge = start + int(np.searchsorted(np.asarray(self.edge_tokens[start:stop]), token))
-            if edge == stop or int(self.edge_tokens[edge]) != token:
+            begin, end = int(self.begin[node]), int(self.end[node])
+            node = begin + int(np.searchsorted(np.asarray(self.tokens[begin:end]), token))
+            if node == end or int(self.tokens[node]) != token:
                 return -1
-            node = edge + 1
             if token == EOS_ID:
-                return -1 if any(tokens[position + 1 :]) else int(self.leaf_item[node])
+                return -1 if any(tokens[position + 1 :]) else int(self.begin[node])
         return -1
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -143,7 +149,7 @@ class CatalogueTrie:
         numbers = json.loads((folder / "trie.json").read_text())
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
         sizes = [arrays[name].size for name in ARRAYS]
-        if set(numbers) != set(NUMBERS) or sizes != [sizes[1] + 2, sizes[1], sizes[1] + 1]:
+        if set(numbers) != set(NUMBERS) or len(set(sizes)) > 1:
             raise ValueError(
                 f"path={str(folder)!r} holds files of different tries (sizes {sizes}, numbers "
                 f"{sorted(numbers)}); build the trie again and save it to an empty folder"
@@ -151,7 +157,7 @@ class CatalogueTrie:
         return cls(**arrays, **numbers)
 
 
-def _checked(item_tokens: np.ndarray) -> np.ndarray:
+def checked_rows(item_tokens: np.ndarray) -> np.ndarray:
     """Returns `item_tokens` as int32 or says which row is malformed, and how."""
     item_tokens = np.asarray(item_tokens)
     if item_tokens.ndim != 2 or not item_tokens.size or item_tokens.dtype.kind not in "iu":

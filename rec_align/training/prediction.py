@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rec_align.decoding.beam_search import BeamResults, beam_search
 from rec_align.decoding.greedy import greedy_decode
+from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import Transformer, empty_cache
@@ -32,7 +33,9 @@ class Predictor:
     Args:
       network: the network.
       params: its parameters.
-      trie: the catalogue.
+      trie: the catalogue. Of a live one each call searches the newest snapshot, and what was
+        removed meanwhile is struck; on several devices give it the sharding `NamedSharding(mesh,
+        PartitionSpec())`, or each call copies it to all of them.
       mesh: where the parameters live; batches are split over it. None: all devices are data.
       beam_size: prefixes kept alive a user.
       num_results: items returned a user; more than `beam_size` costs almost nothing.
@@ -43,7 +46,7 @@ class Predictor:
         self,
         network: Transformer,
         params: Any,
-        trie: CatalogueTrie,
+        trie: CatalogueTrie | LiveTrie,
         *,
         mesh: Mesh | None = None,
         beam_size: int = 20,
@@ -52,7 +55,7 @@ class Predictor:
     ):
         self._params = params
         self._mesh = mesh or make_mesh()
-        self._trie = replicate(trie, self._mesh)
+        self._trie = trie if isinstance(trie, LiveTrie) else replicate(trie, self._mesh)
         # Results are whole on every device, so that every host can read them.
         jit = functools.partial(jax.jit, out_shardings=NamedSharding(self._mesh, PartitionSpec()))
         self._recommend = jit(
@@ -63,7 +66,10 @@ class Predictor:
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
-        return self._call(self._recommend, user_inputs(batch), (), self._trie)
+        if not isinstance(self._trie, LiveTrie):
+            return self._call(self._recommend, user_inputs(batch), (), self._trie)
+        found = self._call(self._recommend, user_inputs(batch), (), self._trie.snapshot())
+        return self._trie.without_removed(found)
 
     def rank(self, batch: Batch) -> np.ndarray:
         """Log-probabilities of `candidate_tokens` [batch, candidates, length]: [batch, candidates].

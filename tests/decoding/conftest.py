@@ -90,16 +90,16 @@ def random_catalogue(
     return padded_rows([items[i] for i in rng.permutation(num_items)])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_model():
     return ToyModel.random
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def padded():
     return padded_rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def catalogue():
     return random_catalogue

@@ -20,11 +20,10 @@ def rows_of(items):
 
 def test_the_worked_example_of_the_docstring():
     trie = CatalogueTrie.build(np.array([[5, 1, 0], [5, 6, 1]]))
-    np.testing.assert_array_equal(trie.first_edge, [0, 1, 3, 3, 4, 4])
-    np.testing.assert_array_equal(trie.edge_tokens, [5, 1, 6, 1])
-    np.testing.assert_array_equal(trie.leaf_item, [-1, -1, 0, -1, 1])
-    numbers = (trie.max_depth, trie.root_degree, trie.max_degree, trie.max_token, trie.num_items)
-    assert numbers == (3, 1, 2, 6, 2)
+    np.testing.assert_array_equal(trie.begin, [1, 2, 0, 4, 1])
+    np.testing.assert_array_equal(trie.end, [2, 4, 0, 5, 1])
+    np.testing.assert_array_equal(trie.tokens, [0, 5, 1, 6, 1])
+    assert (trie.max_depth, trie.root_degree, trie.max_degree, trie.max_token) == (3, 1, 2, 6)
     assert all(array.dtype == np.int32 for array in jax.tree.leaves(trie))
 
 
@@ -39,12 +38,12 @@ def test_it_holds_exactly_the_items(items, others):
     # The nodes are the distinct prefixes of the rows, counted without the trie.
     prefixes = {(*t, 1)[:end] for t in items for end in range(len(t) + 2)}
     fans = {p: len({q for q in prefixes if len(q) == len(p) + 1 and q[:-1] == p}) for p in prefixes}
-    assert trie.leaf_item.size == len(prefixes)
+    assert trie.tokens.size == len(prefixes)
     assert trie.root_degree == fans.pop(())
     assert trie.max_degree == max(fans.values())
     assert trie.max_depth == max(map(len, items)) + 1
-    for start, stop in zip(trie.first_edge[:-1], trie.first_edge[1:], strict=True):
-        assert (np.diff(trie.edge_tokens[start:stop]) > 0).all()
+    for begin, end in zip(trie.begin, trie.end, strict=True):  # a leaf's run is empty
+        assert (np.diff(trie.tokens[begin:end]) > 0).all()
 
 
 def test_walk_wants_a_whole_item(padded):
@@ -60,7 +59,7 @@ def test_save_and_load(catalogue, tmp_path):
     built = CatalogueTrie.build(rows)
     built.save(tmp_path / "trie")
     loaded = CatalogueTrie.load(tmp_path / "trie")
-    assert isinstance(loaded.edge_tokens, np.memmap)
+    assert isinstance(loaded.tokens, np.memmap)
     assert jax.tree.structure(loaded) == jax.tree.structure(built)
     jax.tree.map(np.testing.assert_array_equal, loaded, built)
     assert [loaded.walk(row) for row in rows] == list(range(len(rows)))
@@ -68,7 +67,7 @@ def test_save_and_load(catalogue, tmp_path):
 
 def test_load_refuses_files_of_two_tries(catalogue, tmp_path):
     CatalogueTrie.build(catalogue(seed=0)).save(tmp_path)
-    np.save(tmp_path / "leaf_item.npy", np.zeros(3, np.int32))
+    np.save(tmp_path / "tokens.npy", np.zeros(3, np.int32))
     with pytest.raises(ValueError, match="different tries"):
         CatalogueTrie.load(tmp_path)
 
@@ -110,7 +109,7 @@ def test_a_hundred_thousand_items():
     _, kept = np.unique(rows, axis=0, return_index=True)
     rows = rows[np.sort(kept)]
     trie = CatalogueTrie.build(rows)
-    assert trie.num_items == len(rows)
+    assert (trie.tokens == 1).sum() == len(rows)
     assert [trie.walk(rows[i]) for i in range(0, len(rows), 997)] == [*range(0, len(rows), 997)]
     # STATIC's 90 MB per million items is the mark; ours is 12 bytes a node.
     assert sum(array.nbytes for array in jax.tree.leaves(trie)) < 60 * rows.size

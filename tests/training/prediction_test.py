@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
+from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.training.prediction import Predictor
+from rec_align.training.sharding import make_mesh
 from rec_align.training.state import init_params
 
 CONFIG = T5Config(
@@ -82,6 +85,31 @@ def test_recommend_equals_brute_force(catalogue, params, users):
         found.log_probs, np.take_along_axis(scores, expected, axis=1), atol=1e-4
     )
     assert found.num_exact.tolist() == [20, 20]
+
+
+def test_recommend_follows_a_live_trie(catalogue, params, users):
+    scores = brute_force(params, users, catalogue)
+    num_items = len(catalogue)
+    mesh = make_mesh()
+    whole = NamedSharding(mesh, PartitionSpec())
+    live = LiveTrie(catalogue, vocab_size=CONFIG.vocab_size, sharding=whole)
+    predictor = Predictor(
+        NETWORK, params, live, mesh=mesh, beam_size=num_items, num_results=num_items
+    )
+
+    def assert_these_are_found(items):
+        found = predictor.recommend(users)
+        expected = items[np.argsort(-scores[:, items], axis=1)]
+        np.testing.assert_array_equal(found.item_indices[:, : len(items)], expected)
+        assert (found.item_indices[:, len(items) :] == -1).all()
+        assert found.num_exact.tolist() == [len(items)] * 2
+
+    everything = np.arange(num_items)
+    assert_these_are_found(everything)
+    live.remove(everything[::3])
+    assert_these_are_found(everything[everything % 3 > 0])
+    live.add(everything[::6], catalogue[::6])
+    assert_these_are_found(everything[(everything % 3 > 0) | (everything % 6 == 0)])
 
 
 def test_rank_equals_brute_force(catalogue, params, users):
