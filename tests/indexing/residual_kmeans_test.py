@@ -1,5 +1,7 @@
 """Residual k-means on planted clusters and on hand-made rows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -32,9 +34,8 @@ def test_the_error_falls_by_level_and_below_a_random_codebooks(planted, fitted):
     errors = [error(rows, fitted.reconstruct(codes[:, :levels])) for levels in (1, 2, 3)]
     assert errors[0] > errors[1] > errors[2]
     rng = np.random.default_rng(1)
-    random = ResidualKMeans(
-        tuple(rows[rng.choice(300, 8)] * scale for scale in (1, 0.3, 0.1))  # of about its sizes
-    )
+    books = [rng.normal(size=book.shape) * book.std() for book in fitted.codebooks]
+    random = dataclasses.replace(fitted, codebooks=tuple(books))
     assert errors[2] < 0.5 * error(rows, random.reconstruct(random.codes(rows)))
 
 
@@ -79,8 +80,17 @@ def test_few_or_equal_rows_make_few_codes():
     quantizer = ResidualKMeans.fit(rows, num_levels=2, num_codes=256)
     assert quantizer.codebook_sizes == (3, 1)
     codes = quantizer.codes(rows)
-    np.testing.assert_array_equal(quantizer.reconstruct(codes), rows)
+    np.testing.assert_allclose(quantizer.reconstruct(codes), rows, atol=1e-5)
     assert codes.tolist() == [[0, 0], [1, 0], [2, 0], [0, 0], [0, 0], [1, 0]]
+
+
+def test_wide_rows_are_reconstructed_from_their_principal_components():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 5)) @ rng.normal(size=(5, 100)) + 7  # five dimensions of a hundred
+    quantizer = ResidualKMeans.fit(rows, num_levels=1, num_codes=40)
+    assert quantizer.basis.shape == (100, 64)
+    np.testing.assert_allclose(quantizer.basis.T @ quantizer.basis, np.eye(64), atol=1e-5)
+    np.testing.assert_allclose(quantizer.reconstruct(quantizer.codes(rows)), rows, atol=1e-3)
 
 
 def test_what_cannot_be_used_is_refused(fitted):
