@@ -96,7 +96,12 @@ def train(
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)
-    initial_params = adapters.initial_params(network, initial_checkpoint_path, model_dir)
+    initial_params = adapters.initial_params(
+        network,
+        initial_checkpoint_path,
+        model_dir,
+        more_tokens=vocabulary.sentinels_end < vocabulary.vocab_size,
+    )
     transformation = optimizer(learning_rate(total_steps=train_steps))
     validation_task = validation_task or choose_validation_task(mixture_or_task_name)
     validation = (

@@ -22,17 +22,34 @@ RECORD = "adapters.json"
 
 
 def initial_params(
-    network: Transformer, path: str | None, model_dir: str | os.PathLike[str]
+    network: Transformer,
+    path: str | None,
+    model_dir: str | os.PathLike[str],
+    *,
+    more_tokens: bool = False,
 ) -> Callable[[Any], Any] | None:
     """What `loop.train` starts from: the checkpoint at `path`, or nothing.
 
     A run of adapters notes its base, down to the step of a run, and keeps to it when it goes on.
 
+    Args:
+      network: what is trained.
+      path: a checkpoint of any kind, or None.
+      model_dir: the run.
+      more_tokens: whether the network may have more tokens than the checkpoint: those of an item
+        index.
+
     Raises:
-      ValueError: there is no such checkpoint, or the run adapts another one.
+      ValueError: there is no such checkpoint, the run adapts another one, or adapters are to learn
+        tokens, which they cannot.
     """
     if not network.config.lora:
-        return functools.partial(load_params, path) if path else None
+        return functools.partial(load_params, path, more_tokens=more_tokens) if path else None
+    if more_tokens:
+        raise ValueError(
+            "ITEM_INDEX: this index has tokens of its own, whose embeddings must be trained, and "
+            "adapters train nothing else: leave gin/runs/lora.gin out, or write items by title"
+        )
     record = epath.Path(model_dir) / RECORD
     if record.exists():
         base = read_base(model_dir)

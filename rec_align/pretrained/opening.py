@@ -10,6 +10,7 @@ from etils import epath
 
 from rec_align.pretrained import hf, tensorstores
 from rec_align.pretrained.checkpoint import Checkpoint
+from rec_align.pretrained.more_tokens import with_more_tokens
 from rec_align.training.checkpoints import Checkpoints, check_fits, shapes
 
 
@@ -63,7 +64,7 @@ def _run_of(path: epath.Path, step: int | str) -> tuple[epath.Path, int | str] |
     return None
 
 
-def load_params(path: str | os.PathLike[str], like: Any) -> Any:
+def load_params(path: str | os.PathLike[str], like: Any, *, more_tokens: bool = False) -> Any:
     """Reads the parameters of a checkpoint of any kind, one by one, onto their devices.
 
     A host reads and holds only the parts that its own devices ask for, as far as the format lets
@@ -72,6 +73,8 @@ def load_params(path: str | os.PathLike[str], like: Any) -> Any:
     Args:
       path: see `open_checkpoint`.
       like: a tree of jax.ShapeDtypeStruct; those without a sharding go to the first device.
+      more_tokens: whether the network may have more tokens than the checkpoint, see
+        `with_more_tokens`.
 
     Returns:
       A tree like `like`, of jax.Array.
@@ -82,7 +85,7 @@ def load_params(path: str | os.PathLike[str], like: Any) -> Any:
     """
     run = _run_of(epath.Path(path), "best")
     like = jax.tree.map(_with_sharding, like)
-    if run:
+    if run and not more_tokens:
         model_dir, step = run
         checkpoints = Checkpoints(model_dir, create=False)
         _, params = checkpoints.restore_params(like, step)
@@ -90,6 +93,8 @@ def load_params(path: str | os.PathLike[str], like: Any) -> Any:
         return params
     checkpoint = open_checkpoint(path)
     wanted = shapes(like)
+    if more_tokens:
+        checkpoint = with_more_tokens(checkpoint, wanted)
     check_fits(checkpoint.shapes, wanted, str(path))
     leaves, tree = jax.tree.flatten(like)
     return tree.unflatten(

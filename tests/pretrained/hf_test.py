@@ -1,5 +1,6 @@
 """Hugging Face directories, against what Hugging Face's own code wrote and computed (fixtures)."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import parity
 import pytest
+from flax import traverse_util
 
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.pretrained import converting, hf, hf_names
@@ -15,6 +17,7 @@ from rec_align.pretrained.opening import load_params, open_checkpoint
 from rec_align.pretrained.sizes import config_of
 from rec_align.training.checkpoints import shapes
 
+LOGITS = ("decoder", "logits_dense", "kernel")
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 NAMES = [
     "hf_v1_0_tied",
@@ -96,6 +99,22 @@ def test_round_trip_from_a_run_is_exact(tied, max_shard_bytes, tmp_path):
     assert (tmp_path / "hf" / hf.INDEX).exists() == (max_shard_bytes < 10**9)
     assert config_of(open_checkpoint(tmp_path / "hf").shapes) == config
     parity.assert_same_params(params, load_params(tmp_path / "hf", parity.abstract(config)))
+
+
+def test_an_item_index_gets_room_for_its_tokens(tmp_path):
+    source = FIXTURES / "hf_v1_1_untied"
+    config = config_of(open_checkpoint(source).shapes)
+    larger = dataclasses.replace(config, vocab_size=config.vocab_size + 128)
+    with pytest.raises(ValueError, match="2 parameters differ"):
+        load_params(source, parity.abstract(larger))
+    known = load_params(source, parity.abstract(config))
+    grown = load_params(source, parity.abstract(larger), more_tokens=True)
+    for path, axis in ((("token_embedder", "embedding"), 0), (LOGITS, 1)):
+        old, new = (np.asarray(traverse_util.flatten_dict(tree)[path]) for tree in (known, grown))
+        first, rest = np.split(np.moveaxis(new, axis, 0), [config.vocab_size])
+        old = np.moveaxis(old, axis, 0)
+        np.testing.assert_array_equal(first, old)
+        np.testing.assert_allclose(rest, np.broadcast_to(old.mean(0), rest.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -1,0 +1,42 @@
+"""Room for an item index's tokens in a pretrained vocabulary."""
+
+import dataclasses
+
+import numpy as np
+
+from rec_align.pretrained.checkpoint import Checkpoint, Index
+
+# The axis of tokens of each table that has one.
+_TABLES = {"token_embedder/embedding": 0, "decoder/logits_dense/kernel": 1}
+
+
+def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> Checkpoint:
+    """The checkpoint with as many tokens as are wanted; each new one is the mean of those it has.
+
+    Training tells them apart. Tables that have as many or more stay as they are.
+
+    Args:
+      checkpoint: of any kind.
+      wanted: the shapes of the network's parameters.
+    """
+    missing = {
+        name: wanted[name][axis] - checkpoint.shapes[name][axis]
+        for name, axis in _TABLES.items()
+        if name in wanted and name in checkpoint.shapes
+    }
+    grown = {name for name, count in missing.items() if count > 0}
+
+    def read(name: str, index: Index = ()) -> np.ndarray:
+        if name not in grown:
+            return checkpoint.read(name, index)
+        axis, table = _TABLES[name], checkpoint.read(name, ())
+        mean = table.mean(axis=axis, keepdims=True)
+        table = np.concatenate([table, mean.repeat(missing[name], axis=axis)], axis=axis)
+        return table[index]
+
+    shapes = dict(checkpoint.shapes)
+    for name in grown:
+        shape = list(shapes[name])
+        shape[_TABLES[name]] += missing[name]
+        shapes[name] = tuple(shape)
+    return dataclasses.replace(checkpoint, shapes=shapes, read=read)
