@@ -57,7 +57,8 @@ def collaborative_codes(
 
     def split(items: np.ndarray, path: tuple[int, ...], *, evenly: bool) -> None:
         if len(items) <= leaf_size:
-            paths.update(dict.fromkeys(items.tolist(), path))
+            # A small catalogue is one leaf; its items have a first code too.
+            paths.update(dict.fromkeys(items.tolist(), path or (0,)))
             return
         parts = []
         if not evenly and len(path) < MAX_LEVELS:
@@ -67,7 +68,6 @@ def collaborative_codes(
         for code, part in enumerate(parts):
             split(items[part], (*path, code), evenly=evenly)
 
-    # A small catalogue has a first code too: its items are one leaf otherwise.
     split(np.flatnonzero(known), (), evenly=False)
     split(np.flatnonzero(~known), (num_clusters,), evenly=True)
     codes = np.full((num_items, max(1, *map(len, paths.values()))), -1, np.int32)

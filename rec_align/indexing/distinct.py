@@ -1,7 +1,9 @@
 """Tells apart items that got the same codes: one further code where it is needed.
 
 TIGER (Rajput et al. 2023, section 3.1) gives every item such a code; here an item that is alone
-with its codes has none (-1), so that its name stays one token shorter.
+with its codes has none (-1), so that its name stays one token shorter. The further code is a level
+of its own: where items have different numbers of codes it stands in the last column all the same,
+behind -1s that are no codes.
 """
 
 import numpy as np

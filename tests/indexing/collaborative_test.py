@@ -52,6 +52,11 @@ def test_items_that_nobody_has_are_a_branch_of_their_own():
     assert codes[num_items:, :3].tolist() == expected and (codes[num_items:, 3:] == -1).all()
 
 
+def test_a_small_catalogue_is_one_leaf():
+    codes = collaborative_codes(histories_of([[0, 1], [1, 2]]), 4, num_clusters=2, leaf_size=3)
+    assert codes.tolist() == [[0], [0], [0], [2]]
+
+
 def test_items_of_the_same_users_are_cut_too():
     # Nothing tells these apart, and every leaf holds one at most.
     codes = collaborative_codes(histories_of([range(9)] * 3), 9, num_clusters=3, leaf_size=1)
