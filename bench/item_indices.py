@@ -14,7 +14,6 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import time
 
 import measuring
 
@@ -46,10 +45,8 @@ def run(corpus: str, index: str, seed: int, folder: pathlib.Path, gin: list[str]
     """Trains and scores one run; returns its retrieval metrics, or reads them."""
     found = folder / "eval_test/metrics.json"
     if not found.exists():
-        begin = time.monotonic()
         train_run(corpus, index, folder, [f"--gin.SEED={seed}", *gin])
         _call("eval", corpus, index, folder, [])
-        (folder / "seconds.txt").write_text(f"{time.monotonic() - begin:.0f}\n")
     metrics = json.loads(found.read_text())
     return {
         "index": index,
@@ -57,7 +54,6 @@ def run(corpus: str, index: str, seed: int, folder: pathlib.Path, gin: list[str]
         "metrics": metrics["results"]["rec_align"]["retrieval"],
         "popularity": metrics["results"]["popularity"]["retrieval"],
         "checkpoint_step": metrics["context"]["checkpoint_step"],
-        "seconds": int((folder / "seconds.txt").read_text()),
     }
 
 

@@ -26,5 +26,6 @@ def check(model_dir: str | os.PathLike[str], sha256: str) -> None:
         raise ValueError(
             f"MODEL_DIR: {model_dir} was trained with another vocabulary than this one. A "
             "fine-tuned run needs --gin_file=gin/runs/bidirectional.gin after the run's file, and "
-            "its VOCABULARY; a run of a corpus's own vocabulary needs that corpus."
+            "its VOCABULARY; a run of a corpus's own vocabulary needs that corpus; and each needs "
+            "the ITEM_INDEX it was trained with, as it was then."
         )
