@@ -72,6 +72,21 @@ def of_trie() -> str:
     )
 
 
+def of_live_trie() -> str:
+    return table(
+        ("change", "median", "slowest", "building afresh / this"),
+        [
+            (
+                row["way"].replace("_", " "),
+                f"{row['median_seconds']:.3f} s",
+                f"{row['slowest_seconds']:.3f} s",
+                f"{row['ratio']:.1f}",
+            )
+            for row in read("live_trie")["rows"]
+        ],
+    )
+
+
 def of_peers() -> str:
     return table(
         ("model", "users", "beam", "other", "its time / ours"),
@@ -170,6 +185,7 @@ def of_build() -> str:
 TABLES = {
     "decoding": of_decoding,
     "trie": of_trie,
+    "live_trie": of_live_trie,
     "peers": of_peers,
     "tricks": of_tricks,
     "train_step": of_train_step,

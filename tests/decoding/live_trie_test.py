@@ -28,10 +28,7 @@ def model(toy_model):
 def make_search(model):
     def make(beam_size, num_results):
         sizes = {"batch_size": model.batch, "beam_size": beam_size, "num_results": num_results}
-        search = jax.jit(
-            lambda trie: beam_search(model.step_fn, model.cache(), trie, **sizes)  # one cache each
-        )
-        return search
+        return jax.jit(lambda trie: beam_search(model.step_fn, model.cache(), trie, **sizes))
 
     return make
 
