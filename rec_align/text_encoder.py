@@ -27,7 +27,7 @@ _MAX_TOKENS = 64
 _BATCH_SIZE = 256
 
 
-def train_text_encoder(corpus: str, folder: epath.PathLike, *, steps: int = STEPS) -> None:
+def train_text_encoder(corpus: str, folder: epath.PathLike) -> None:
     """Trains the encoder into `folder`; goes on where an earlier call was stopped.
 
     Raises:
@@ -38,11 +38,11 @@ def train_text_encoder(corpus: str, folder: epath.PathLike, *, steps: int = STEP
         mixture_or_task_name=_task(corpus, "item_embedding" if has_attributes(corpus) else "mlm"),
         task_feature_lengths=_LENGTHS,
         model_dir=str(folder),
-        train_steps=steps,
+        train_steps=STEPS,
         batch_size=4,
         optimizer=optimizers.adamw,
         learning_rate=functools.partial(optimizers.warmup_linear_decay, peak=3e-3),
-        checkpoint_every=steps,
+        checkpoint_every=STEPS,
         keep_checkpoints=1,
     )
     if exit_code:

