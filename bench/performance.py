@@ -1,41 +1,19 @@
 """Draws docs/performance/*.svg and fills the tables of docs/performance.md from bench/results.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; the text around it is by hand.
-
-  python bench/performance.py        (needs matplotlib: pip install 'rec_align[bench]')
+python bench/performance.py        (needs matplotlib: pip install 'rec_align[bench]')
 """
 
-import json
-import pathlib
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
+from pages import ROOT, fill, read, read_all, table
 
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "rec_align"  # the same file from the same results
 import matplotlib.pyplot as plt  # noqa: E402
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 STEP_WAYS = ("steps alone", "all tokens", "catalogue")
-
-
-def read(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
-
-
-def read_all(prefix: str) -> dict[str, dict[str, Any]]:
-    """What follows the prefix in a file's name -> its results."""
-    paths = sorted((ROOT / "bench" / "results").glob(f"{prefix}*.json"))
-    return {path.stem.removeprefix(prefix): json.loads(path.read_text()) for path in paths}
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
 def of_decoding() -> str:
@@ -251,14 +229,7 @@ def main() -> None:
     ways = read("data")["ways"]
     rates = [row["per_second"] for row in ways.values()]
     plot_bars("data", "examples a second", list(ways), rates)
-    page = PAGE.read_text()
-    for name, make in TABLES.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
-        page, count = re.subn(
-            pattern, lambda m, make=make: f"{m[1]}{make()}\n{m[2]}", page, flags=re.S
-        )
-        assert count == 1, f"docs/performance.md has {count} places for the table {name}"
-    PAGE.write_text(page)
+    fill("performance.md", TABLES)
 
 
 if __name__ == "__main__":
