@@ -133,7 +133,10 @@ def write_predictions(
     aux: Mapping[str, Sequence[Any]],
     names: Sequence[str],
 ) -> None:
-    """One JSON line an example: user, target, predicted text, items by title with log-probs."""
+    """One JSON line an example: user, target, predicted text, items by title with log-probs.
+
+    Target and prediction are as the model writes them; `target_item` is the target's title.
+    """
     with path.open("w") as file:
         for row, (example, text) in enumerate(zip(examples, texts, strict=True)):
             record: dict[str, Any] = {
@@ -141,6 +144,8 @@ def write_predictions(
                 "target": example["targets_pretokenized"].decode(),
                 "prediction": text,
             }
+            if "target_item_index" in example:
+                record["target_item"] = names[int(example["target_item_index"])]
             for name, values in aux.items():
                 record[name] = values[row]
             if "item_indices" in record:

@@ -30,9 +30,11 @@ def run(script, *arguments):
         gin.clear_config()
 
 
-@pytest.fixture
-def pretrained(ml_100k_dir, monkeypatch, tmp_path):
+@pytest.fixture(scope="module")
+def pretrained(ml_100k_dir, tmp_path_factory):
     """A Hugging Face directory, written by our export of a fresh network."""
+    tmp_path = tmp_path_factory.mktemp("pretrained")
+    monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(ml_100k_dir))
     model = tmp_path / "model.gin"
     model.write_text(
@@ -51,7 +53,8 @@ def pretrained(ml_100k_dir, monkeypatch, tmp_path):
         "--gin.TRAIN_STEPS=1",
     )
     assert rec_align_cli(["checkpoint", "export", f"{tmp_path}/fresh", f"{tmp_path}/hf"]) == 0
-    return tmp_path / "hf"
+    yield tmp_path / "hf"
+    monkeypatch.undo()
 
 
 def test_adapters_of_a_pretrained_t5(tmp_path, pretrained, capsys):
@@ -105,3 +108,29 @@ def test_adapters_of_a_pretrained_t5(tmp_path, pretrained, capsys):
         )
         for name in ("query", "value")
     }
+
+
+def test_a_pretrained_t5_learns_an_index_with_tokens_of_its_own(tmp_path, pretrained, capsys):
+    imported, tuned = tmp_path / "imported", tmp_path / "tuned"
+    assert rec_align_cli(["checkpoint", "import", str(pretrained), str(imported)]) == 0
+    arguments = [
+        f"--gin_file={imported}/model.gin",
+        "--gin_file=gin/runs/finetune.gin",
+        f"--gin.MODEL_DIR='{tuned}'",
+        f"--gin.VOCABULARY='{vocabulary_path('ml_100k')}'",
+        "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'",
+        f"--gin.INITIAL_CHECKPOINT_PATH='{pretrained}'",
+        "--gin.ITEM_INDEX='atomic'",
+        "--gin.T5Config.vocab_size=0",
+        "--gin.TRAIN_STEPS=1",
+        "--gin.BATCH_SIZE=2",
+        "--gin.LEARNING_RATE=1e-6",
+    ]
+    assert train.main([*arguments, "--gin_file=gin/runs/lora.gin"]) == 1
+    assert "adapters train nothing else" in capsys.readouterr().err
+    run(train, *arguments)
+    before, after = (open_checkpoint(path) for path in (pretrained, tuned))
+    old, new = (c.read("token_embedder/embedding", ()) for c in (before, after))
+    assert len(new) >= 4147 + 1349  # spare rows of the old table were used first
+    np.testing.assert_allclose(new[: len(old)], old, atol=1e-4)
+    np.testing.assert_allclose(new[len(old) :].mean(0), old.mean(0), atol=1e-4)
