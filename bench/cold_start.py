@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 
-import gin
 import measuring
 import numpy as np
 import seqio
@@ -32,7 +31,7 @@ from rec_align.eval import padded_batches
 from rec_align.metrics import bootstrap
 from rec_align.models import config_files
 from rec_align.models.t5 import Transformer
-from rec_align.pipeline import phrasing, seeds, templates, tokenization, windows
+from rec_align.pipeline import item_writing, phrasing, seeds, templates, tokenization, windows
 from rec_align.pipeline.features import RecFeatureConverter, output_features
 from rec_align.prompts.retrieval import FAMILY
 from rec_align.training.prediction import Predictor
@@ -130,7 +129,7 @@ def register_cold_task(catalogue, histories, is_new) -> int:
 
 def score(name: str, model_dir: pathlib.Path, num_warm: int) -> dict[str, dict[str, float]]:
     """HR and NDCG at 10 of the new items, in the whole catalogue and among the new ones."""
-    gin.bind_parameter("item_writing.item_index.name", name)
+    item_writing.use(name)
     vocabulary = runs.corpus_vocabulary(TASK)
     network = runs.for_vocabulary(Transformer(config_files.read_config("tiny")), vocabulary)
     _, params = runs.load_run(network, model_dir)

@@ -18,6 +18,7 @@ import sys
 import measuring
 
 from rec_align import item_indices
+from rec_align.pipeline import item_writing
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
 
@@ -43,7 +44,13 @@ def _call(entry: str, corpus: str, index: str, folder: pathlib.Path, gin: list[s
 
 def run(corpus: str, index: str, seed: int, folder: pathlib.Path, gin: list[str]) -> dict:
     """Trains and scores one run; returns its retrieval metrics, or reads them."""
-    found = folder / "eval_test/metrics.json"
+    found, made_with = folder / "eval_test/metrics.json", folder / "made_with.json"
+    with item_writing.using(index):
+        of_now = {"gin": gin, "index_sha256": item_writing.open_writing(corpus).sha256}
+    if made_with.exists() and json.loads(made_with.read_text()) != of_now:
+        raise ValueError(f"{folder} was made with {made_with.read_text()}, not {of_now}")
+    folder.mkdir(parents=True, exist_ok=True)
+    made_with.write_text(json.dumps(of_now))
     if not found.exists():
         train_run(corpus, index, folder, [f"--gin.SEED={seed}", *gin])
         _call("eval", corpus, index, folder, [])

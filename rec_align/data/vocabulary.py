@@ -47,7 +47,8 @@ def train_vocabulary(
       catalogue: the items.
       item_counts: int64 [num_items], interactions of each item in the train split; titles people
         meet often get longer pieces. Of an item that train does not have only the characters are
-        taken: a piece of its own would never be trained.
+        taken: a piece of its own would never be trained. Brands, categories and years are lines
+        whoever's they are.
       path: the model file to write.
       vocab_size: most pieces, without sentinels; None for `default_vocab_size`. Fewer are made
         where the text has no more.

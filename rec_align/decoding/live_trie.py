@@ -103,7 +103,8 @@ class LiveTrie:
 
         Args:
           item_indices: [n] int, which items. A table has a row for each index up to the largest,
-            so keep them dense.
+            so keep them dense. Never give a removed item's index to another one: results of
+            searches that began before would be taken for it.
           item_tokens: [n, max_len] int32, how they are written, as for `CatalogueTrie.build`.
 
         Raises:

@@ -147,11 +147,12 @@ class CatalogueTrie:
         """
         folder = pathlib.Path(path)
         numbers = json.loads((folder / "trie.json").read_text())
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-        sizes = [arrays[name].size for name in ARRAYS]
-        if set(numbers) != set(NUMBERS) or len(set(sizes)) > 1:
+        files = [folder / f"{name}.npy" for name in ARRAYS if (folder / f"{name}.npy").exists()]
+        arrays = {file.stem: np.load(file, mmap_mode="r") for file in files}
+        sizes = {name: array.size for name, array in arrays.items()}
+        if set(numbers) != set(NUMBERS) or set(sizes) != set(ARRAYS) or len({*sizes.values()}) > 1:
             raise ValueError(
-                f"path={str(folder)!r} holds files of different tries (sizes {sizes}, numbers "
+                f"path={str(folder)!r} does not hold the files of one trie (sizes {sizes}, numbers "
                 f"{sorted(numbers)}); build the trie again and save it to an empty folder"
             )
         return cls(**arrays, **numbers)

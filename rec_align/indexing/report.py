@@ -82,15 +82,21 @@ def table(description: dict[str, Any]) -> str:
 
 
 def warnings(description: dict[str, Any]) -> list[str]:
-    """Returns a line for each level whose codebook has collapsed.
+    """Returns a line for each level whose codebook has collapsed, and one for codes of no use.
 
-    It has where its perplexity is under a tenth of its size or, where fewer items have a code there
-    than it has codes, of these items.
+    A codebook has where its perplexity is under a tenth of its size or, where fewer items have a
+    code there than it has codes, of these items; and where only one of its codes is used. Codes are
+    of no use where half of the items share all of them.
     """
     lines = []
+    if description["largest_group"] > max(1, description["num_items"] / 2):
+        lines.append(
+            f"{description['largest_group']:,} of {description['num_items']:,} items share all "
+            "their codes, so the codes tell little apart"
+        )
     for number, level in enumerate(description["levels"], 1):
         possible = min(level["codebook_size"], level["num_items"])
-        if level["perplexity"] < COLLAPSED * possible:
+        if level["perplexity"] < COLLAPSED * possible or level["num_used"] < 2 <= possible:
             lines.append(
                 f"level {number} has collapsed: its {level['num_items']:,} items are spread as if "
                 f"over {level['perplexity']:.1f} codes of {level['codebook_size']:,} (the most "

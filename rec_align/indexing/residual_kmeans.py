@@ -8,6 +8,8 @@ items: 401 share all three codes with another one without the projection, 36 wit
 """
 
 import dataclasses
+import io
+from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
@@ -90,8 +92,7 @@ class ResidualKMeans:
     def save(self, path: epath.PathLike) -> None:
         """Writes one file, an .npz of all arrays."""
         codebooks = {f"codebook_{level}": book for level, book in enumerate(self.codebooks)}
-        with epath.Path(path).open("wb") as file:
-            np.savez(file, mean=self.mean, basis=self.basis, **codebooks)
+        write_arrays(path, {"mean": self.mean, "basis": self.basis, **codebooks})
 
     @classmethod
     def load(cls, path: epath.PathLike) -> "ResidualKMeans":
@@ -102,6 +103,13 @@ class ResidualKMeans:
             names = [name for name in arrays.files if name.startswith("codebook_")]
             codebooks = tuple(arrays[f"codebook_{level}"] for level in range(len(names)))
             return cls(arrays["mean"], arrays["basis"], codebooks)
+
+
+def write_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz, on a disk or in a bucket."""
+    file = io.BytesIO()  # a bucket's file cannot be gone back in, as a zip's writer does
+    np.savez(file, **arrays)
+    epath.Path(path).write_bytes(file.getvalue())
 
 
 def kmeans(rows: np.ndarray, num_codes: int, *, seed: int) -> np.ndarray:

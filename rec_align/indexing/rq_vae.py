@@ -21,7 +21,13 @@ from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
-from rec_align.indexing.residual_kmeans import check_embeddings, check_sizes, kmeans, nearest
+from rec_align.indexing.residual_kmeans import (
+    check_embeddings,
+    check_sizes,
+    kmeans,
+    nearest,
+    write_arrays,
+)
 
 Array = jax.Array
 
@@ -117,8 +123,7 @@ class RQVAE:
     def save(self, path: epath.PathLike) -> None:
         """Writes one file, an .npz of all arrays."""
         arrays = traverse_util.flatten_dict(dict(self.params), sep="/")
-        with epath.Path(path).open("wb") as file:
-            np.savez(file, mean=self.mean, scale=np.float32(self.scale), **arrays)
+        write_arrays(path, {"mean": self.mean, "scale": np.float32(self.scale), **arrays})
 
     @classmethod
     def load(cls, path: epath.PathLike) -> "RQVAE":

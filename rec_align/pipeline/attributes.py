@@ -14,12 +14,12 @@ ATTRIBUTES = ("title", "categories", "brand", "year")
 def _attribute_table(corpus: str) -> dict[str, list[str]]:
     """Each attribute's text of each item, '' where it has none; `attributes` joins them.
 
-    The title is one only where items are not written by it.
+    The title is one only where items are not written with it.
     """
     catalogue = read_catalogue(corpus)
-    by_words = not open_writing(corpus).tokens
+    has_titles = open_writing(corpus).has_titles
     table = {
-        "title": [""] * len(catalogue) if by_words else list(catalogue.texts),
+        "title": [""] * len(catalogue) if has_titles else list(catalogue.texts),
         "categories": [", ".join(names) for names in catalogue.categories],
         "brand": [brand or "" for brand in catalogue.brands],
         "year": [str(year or "") for year in catalogue.years],
@@ -54,7 +54,8 @@ def item_attributes(
     titles = item_texts(corpus)
     table = _attribute_table(corpus)
     del table["title"]  # in `attributes`; the field is the item as it is written
-    texts = tf.stack([titles, *(tf.constant(table[name]) for name in table)])  # [fields, num_items]
+    size = titles.shape[0]  # items that came later may not be written
+    texts = tf.stack([titles, *(tf.constant(table[name][:size]) for name in table)])
     fields = ("title", *table)
     needs = tf.constant([[name in t.fields for name in fields] for t in family.seen])
 

@@ -144,6 +144,7 @@ def describe(
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
         "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
+        "num_item_index_tokens": vocabulary.vocab_size - vocabulary.sentinels_end,
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [
             [feature, tokens if "tokens" in feature else "uint16", task_feature_lengths[side]]

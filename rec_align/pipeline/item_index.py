@@ -19,7 +19,7 @@ class ItemIndex:
     """Items and how they are written.
 
     Attributes:
-      texts: [num_items] str, no two alike.
+      texts: [num_items] str, no two alike; the last items, where they came later, may be missing.
     """
 
     def __init__(self, texts: Sequence[str], vocabulary: seqio.SentencePieceVocabulary):
@@ -41,7 +41,7 @@ class ItemIndex:
                 raise ValueError(
                     f"items {other} {self.texts[other]!r} and {index} {self.texts[index]!r} have "
                     "the same tokens in this vocabulary; train a vocabulary on the corpus, rename "
-                    "one of them, or add +title to ITEM_INDEX"
+                    "one of them, or choose an ITEM_INDEX that tells them apart"
                 )
         tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)
         for index, row in enumerate(rows):

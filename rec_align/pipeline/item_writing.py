@@ -12,18 +12,21 @@ A new way is one class like those here, in a file of its own, entered in `WAYS`;
 codes needs no class, only a folder, see `data/item_codes.py`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import gin
 import numpy as np
 
-from rec_align.data.corpus import corpus_dir, read_catalogue
-from rec_align.data.item_codes import read_item_codes
+from rec_align.data import corpus as corpus_lib
+from rec_align.data.catalogue import Catalogue
+from rec_align.data.corpus import corpus_dir, num_items_at_build, read_catalogue
+from rec_align.data.item_codes import list_item_codes, read_item_codes
 
 DEFAULT = "title"
 
@@ -32,7 +35,8 @@ class Way(Protocol):
     """How items are written, made from the name of a corpus.
 
     Attributes:
-      texts: [num_items] str, '' where there is nothing to write.
+      texts: [num_items] str, '' where there is nothing to write. Fewer where the last items, which
+        came later, cannot be written.
       tokens: entries that the vocabulary needs for it, each one token; () for words. One that an
         item may start with has "▁" in front, the mark of a space.
       fit_sha256: what `texts` depends on besides the corpus, '' for nothing.
@@ -71,25 +75,32 @@ class Category(_Words):
 
 
 class Atomic:
-    """One token an item: <item_0>, <item_1>, ... in order of item_index. None can be added."""
+    """One token an item: <item_0>, <item_1>, ... in order of item_index.
+
+    Items that come after the corpus was built have none.
+    """
+
+    fit_sha256 = ""
 
     def __init__(self, corpus: str):
-        self.texts = tuple(f"<item_{i}>" for i in range(len(read_catalogue(corpus))))
+        self.texts = tuple(f"<item_{i}>" for i in range(num_items_at_build(corpus)))
         self.tokens = tuple(f"▁{text}" for text in self.texts)
-        self.fit_sha256 = str(len(self.texts))
 
 
 class Codes:
-    """The codes of an index: code 7 of level 0 and 2 of level 1 are <NAME_0_7><NAME_1_2>."""
+    """The codes of an index: code 7 of level 0 and 2 of level 1 are <NAME_0_7><NAME_1_2>.
+
+    Items that came after it have none until it is extended.
+    """
 
     def __init__(self, corpus: str, name: str):
-        index = read_item_codes(corpus, name)
-        num_items = len(read_catalogue(corpus))
-        if len(index.codes) != num_items:
+        if name not in list_item_codes(corpus):
             raise ValueError(
-                f"item index {name!r} of corpus {corpus!r} writes {len(index.codes):,} items, the "
-                f"catalogue has {num_items:,}: run `rec-align index extend {corpus} {name}`"
+                f"ITEM_INDEX: corpus {corpus!r} has no item index {name!r}; there are "
+                f"{', '.join([*WAYS, *list_item_codes(corpus)])}, and `rec-align index build "
+                f"{corpus} KIND` makes others"
             )
+        index = read_item_codes(corpus, name)
         levels = range(len(index.codebook_sizes))
         words = [
             np.array([f"<{name}_{level}_{code}>" for code in range(size)] + [""], object)
@@ -118,10 +129,11 @@ class Writing:
 
     Attributes:
       name: as in ITEM_INDEX.
-      texts: [num_items] str.
+      texts: [num_items] str; the last items, where they came later, may be missing.
       tokens: entries of the vocabulary, beyond its pieces and sentinels.
       ends_itself: whether one can tell where an item ends, so that a list needs no separator.
       sha256: the digest of what a trained model depends on; '' for titles.
+      catalogue: whose items they are.
     """
 
     name: str
@@ -129,6 +141,11 @@ class Writing:
     tokens: tuple[str, ...]
     ends_itself: bool
     sha256: str
+    catalogue: Catalogue = dataclasses.field(repr=False)
+
+    @property
+    def has_titles(self) -> bool:
+        return "title" in self.name.split("+")
 
 
 @gin.configurable
@@ -137,24 +154,55 @@ def item_index(name: str = DEFAULT) -> str:
     return name
 
 
+@contextlib.contextmanager
+def using(name: str) -> Iterator[None]:
+    """Makes it another item index for a while."""
+    before = item_index()
+    try:
+        use(name)
+        yield
+    finally:
+        use(before)
+
+
+def use(name: str) -> None:
+    """Makes it another item index from now on."""
+    with gin.unlock_config():
+        gin.bind_parameter("rec_align.pipeline.item_writing.item_index.name", name)
+
+
 def open_writing(corpus: str) -> Writing:
     """How the items of a corpus are written, by `item_index`; kept for the next call.
 
     Raises:
-      ValueError: there is no such way, or its index does not fit the catalogue.
+      ValueError: there is no such way.
     """
-    return _open(corpus, str(corpus_dir(corpus)), len(read_catalogue(corpus)), item_index())
+    catalogue = read_catalogue(corpus)
+    name = "+".join(part.strip() for part in item_index().split("+"))
+    # The catalogue stands in the key by its identity, and lives as long as what is kept of it.
+    return _open(corpus, str(corpus_dir(corpus)), id(catalogue), name)
 
 
-def forget() -> None:
-    """Lets the next call read indices anew: after one was made."""
+def generation() -> int:
+    """Changes whenever `reload` was called."""
+    return _generation
+
+
+def reload() -> None:
+    """Lets the next calls read catalogues and indices anew: after they changed on disk."""
+    global _generation
+    _generation += 1
+    corpus_lib.forget_catalogues()
     _open.cache_clear()
 
 
+_generation = 0
+
+
 @functools.lru_cache(maxsize=16)
-def _open(corpus: str, directory: str, num_items: int, name: str) -> Writing:
-    del directory, num_items  # part of the cache's key only
-    names = [part.strip() for part in name.split("+")]
+def _open(corpus: str, directory: str, catalogue_id: int, name: str) -> Writing:
+    del directory, catalogue_id  # part of the cache's key only
+    names = name.split("+")
     if len(set(names)) < len(names) or not all(names):
         raise ValueError(f"ITEM_INDEX: {name!r} names a way of writing twice, or none")
     ways = [WAYS[part](corpus) if part in WAYS else Codes(corpus, part) for part in names]
@@ -164,16 +212,18 @@ def _open(corpus: str, directory: str, num_items: int, name: str) -> Writing:
         glue = " " if before.tokens or way.tokens else ", "
         texts = tuple(
             f"{left}{glue if left and right else ''}{right}"
-            for left, right in zip(texts, way.texts, strict=True)
+            for left, right in zip(texts, way.texts, strict=False)  # as many as all ways write
         )
     fits = "".join(way.fit_sha256 for way in ways)
-    sha256 = hashlib.sha256(f"{name} {fits}".encode()).hexdigest()
+    tokens = tuple(token for way in ways for token in way.tokens)
+    sha256 = hashlib.sha256(f"{name} {fits} {tokens}".encode()).hexdigest()
     return Writing(
         name=name,
         texts=texts,
-        tokens=tuple(token for way in ways for token in way.tokens),
+        tokens=tokens,
         ends_itself=bool(ways[-1].tokens),
         sha256="" if name == DEFAULT else sha256,
+        catalogue=read_catalogue(corpus),
     )
 
 

@@ -82,7 +82,7 @@ def _open(
 ) -> PartTokenizer:
     del directory  # part of the cache's key only
     if corpus is not None:
-        counts = train_item_counts(corpus)
+        counts = train_item_counts(corpus)[: len(texts)]
         frequent = np.argsort(-counts, kind="stable")[:MAX_KNOWN_ITEMS]
         texts = tuple(texts[item] for item in frequent)
     titles = (text + ending for text in texts for ending in _ENDINGS)

@@ -8,7 +8,7 @@ import gin
 import seqio
 import tensorflow as tf
 
-from rec_align.data.corpus import read_catalogue
+from rec_align.data.corpus import num_items_at_build
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.seeds import NEGATIVES, ORDER, fold
 from rec_align.pipeline.sources import is_train
@@ -85,7 +85,7 @@ def ranking_candidates(
     Returns:
       Examples with `candidate_item_indices` [num_candidates] int32 and `target_position` int32.
     """
-    num_items = len(read_catalogue(corpus))
+    num_items = num_items_at_build(corpus)  # those that came later change no draw
     _check_num_candidates(num_candidates, num_items)
 
     def add(example: Example) -> Example:

@@ -10,6 +10,7 @@ import seqio
 import tensorflow as tf
 
 from rec_align.data.corpus import corpus_dir, read_catalogue, read_manifest, train_item_counts
+from rec_align.pipeline.item_writing import open_writing
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
@@ -178,6 +179,8 @@ class ItemSource(seqio.DataSource):
 
 
 def has_attributes(corpus: str) -> bool:
-    """Whether anything but titles is known of a corpus's items."""
+    """Whether more is known of a corpus's items than how they are written."""
     catalogue = read_catalogue(corpus)
+    if not open_writing(corpus).has_titles:
+        return True
     return any(catalogue.categories) or any(catalogue.brands) or any(catalogue.years)

@@ -13,7 +13,7 @@ from etils import epath
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from rec_align.data import corpus as corpus_lib
-from rec_align.pipeline.item_writing import open_writing
+from rec_align.pipeline.item_writing import generation, item_index, open_writing
 
 EXTRA_IDS = 100
 EOS_ID = 1
@@ -47,19 +47,23 @@ class CorpusVocabulary(seqio.SentencePieceVocabulary):
     def __init__(self, corpus: str):
         super().__init__(sentencepiece_model_file="", extra_ids=EXTRA_IDS)
         self.corpus = corpus
-        self._item_tokens: tuple[str, ...] = ()
+        self._opened: tuple[tuple, _Model] | None = None
 
-    def _model_context(self):
-        # Looked up at each use (loaded models are memoised), so that a gin binding or another data
+    def _model_context(self) -> "_Model":
+        # What it depends on is looked up at each use, so that a gin binding or another data
         # directory takes effect after the tasks were registered.
-        path, tokens = vocabulary_path(self.corpus), open_writing(self.corpus).tokens
-        if path != self._sentencepiece_model_file or tokens != self._item_tokens:
-            self._model = None
-            self._sentencepiece_model_file, self._item_tokens = path, tokens
-        if self._model is None:
-            plain = super()._model_context()
-            self._model = _with_tokens(plain.sp_model, tokens) if tokens else plain
-        return self._model
+        path = vocabulary_path(self.corpus)
+        key = (path, str(corpus_lib.corpus_dir(self.corpus)), item_index(), generation())
+        opened = self._opened
+        if opened is None or opened[0] != key:
+            plain = seqio.SentencePieceVocabulary(path, EXTRA_IDS)._model_context()
+            tokens = open_writing(self.corpus).tokens
+            model = _with_tokens(plain.sp_model, tokens) if tokens else plain
+            self._opened = opened = (key, model)
+        return opened[1]
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_opened": None}
 
     @property
     def sentencepiece_model_file(self) -> str:

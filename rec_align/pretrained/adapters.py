@@ -45,11 +45,6 @@ def initial_params(
     """
     if not network.config.lora:
         return functools.partial(load_params, path, more_tokens=more_tokens) if path else None
-    if more_tokens:
-        raise ValueError(
-            "ITEM_INDEX: this index has tokens of its own, whose embeddings must be trained, and "
-            "adapters train nothing else: leave gin/runs/lora.gin out, or write items by title"
-        )
     record = epath.Path(model_dir) / RECORD
     if record.exists():
         base = read_base(model_dir)
@@ -63,6 +58,13 @@ def initial_params(
         base = _absolute(open_checkpoint(path).path)
     else:
         return None
+    rows = open_checkpoint(base).shapes.get("token_embedder/embedding", (0,))[0]
+    if more_tokens and rows < network.config.vocab_size:
+        raise ValueError(
+            "ITEM_INDEX: this index has tokens of its own, whose embeddings must be trained, and "
+            "adapters train nothing else: leave gin/runs/lora.gin out, start from a run that was "
+            "trained with the index, or write items by title"
+        )
 
     def load(like: Any) -> Any:
         params = load_params(base, like)

@@ -11,9 +11,10 @@ _TABLES = {"token_embedder/embedding": 0, "decoder/logits_dense/kernel": 1}
 
 
 def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> Checkpoint:
-    """The checkpoint with as many tokens as are wanted; each new one is the mean of those it has.
+    """The checkpoint with as many rows of tokens as are wanted; a new one is the mean of its rows.
 
-    Training tells them apart. Tables that have as many or more stay as they are.
+    Training tells them apart. Rows that the checkpoint has to spare stay as they are, and are the
+    first tokens' then. A table that grows is read whole.
 
     Args:
       checkpoint: of any kind.
