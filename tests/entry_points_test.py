@@ -130,7 +130,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
         arguments = [
             "--gin_file=gin/models/tiny.gin",
             "--gin_file=gin/runs/train.gin",
-            "--gin.MIXTURE_OR_TASK_NAME='ml_100k_aligned'",
+            "--gin.MIXTURE_OR_TASK_NAME='ml_100k_recommendation'",
             f"--gin.MODEL_DIR='{tmp_path / name}'",
             f"--gin.TRAIN_STEPS={steps}",
             # The same schedule for both lengths.
@@ -142,7 +142,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
     run("parts", 4)
     run("whole", 4)
     network = Transformer(gin.query_parameter("%MODEL").scoped_configurable_fn().config)
-    network = runs.for_vocabulary(network, runs.corpus_vocabulary("ml_100k_aligned"))
+    network = runs.for_vocabulary(network, runs.corpus_vocabulary("ml_100k_recommendation"))
     abstract = sharding.abstract_params(network, sharding.make_mesh())
     (_, expected), (_, found) = (
         Checkpoints(tmp_path / name, create=False).restore_params(abstract, 4)
@@ -169,7 +169,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     assert "train.train_steps = %TRAIN_STEPS" in (tmp_path / "config.gin").read_text()
 
     gin.clear_config()
-    files = [*model, "--gin_file=gin/runs/infer.gin"]
+    files = [*model, "--gin_file=gin/runs/infer.gin", "--gin.infer.beam_size=4"]
     assert infer.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'"]) == 0
     lines = (tmp_path / "recommendations_test.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -179,7 +179,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
         assert not set(record["recommended"]) & set(record["history"])
 
     gin.clear_config()
-    files = [*model, "--gin_file=gin/runs/eval.gin"]
+    files = [*model, "--gin_file=gin/runs/eval.gin", "--gin.evaluate.beam_size=4"]
     assert eval_script.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_recommendation'"]) == 0
     saved = json.loads((tmp_path / "eval_test" / "metrics.json").read_text())
     assert saved["context"]["num_items"] == 1349 and saved["context"]["checkpoint_step"] == 3

@@ -1,6 +1,7 @@
 """The layer rules of the rooms, by reading imports; and what the package promises at import."""
 
 import ast
+import os
 import pathlib
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_importing_loads_nothing_heavy(code):
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_tasks_reads_no_data():
+def test_importing_tasks_reads_no_data_and_registers_named_corpora(tmp_path):
     script = (
         "import sys\n"
         "import tasks\n"  # heavy libraries read their own files while they are imported
@@ -97,8 +98,17 @@ def test_importing_tasks_reads_no_data():
         "sys.addaudithook(note)\n"
         "import tasks\n"
         "print([str(f) for f in opened if not str(f).endswith(('.py', '.pyc'))])\n"
+        "print('one_ranking' in seqio.TaskRegistry.names())\n"
+        "print('two_aligned' in seqio.MixtureRegistry.names())\n"
+        "print('ml_100k_rating_unseen' in seqio.TaskRegistry.names())\n"
     )
+    variables = {"TFDS_DATA_DIR": str(tmp_path / "absent"), "REC_ALIGN_CORPORA": "one, two"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split("\n") == ["[]", "True", "True", "True", ""]

@@ -1,8 +1,3 @@
-import os
-import pathlib
-import subprocess
-import sys
-
 import gin
 import numpy as np
 import pytest
@@ -21,22 +16,6 @@ def two_candidates():
         gin.bind_parameter("ranking_candidates.num_candidates", 2)
     yield
     gin.clear_config()
-
-
-def test_import_reads_no_file_and_registers_named_corpora(tmp_path):
-    code = (
-        "import tasks, seqio; print('one_ranking' in seqio.TaskRegistry.names(), 'two_aligned' in "
-    )
-    code += "seqio.MixtureRegistry.names(), 'ml_100k_rating_unseen' in seqio.TaskRegistry.names())"
-    variables = {"TFDS_DATA_DIR": str(tmp_path / "absent"), "REC_ALIGN_CORPORA": "one, two"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | variables,
-        cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "True True True", done.stderr
 
 
 def test_registering_twice_does_nothing(small_shop):
