@@ -18,6 +18,7 @@ COMMANDS = {
     "train-compiled": "train on those files",
     "show": "print a task's examples as the model sees them",
     "report": "print a run's scores and some users' recommendations",
+    "compare": "compare runs with each other and with baselines",
     "plan": "what a training step needs on each device, before you rent it",
     "checkpoint": "import pretrained weights, or export a run's",
 }

@@ -4,7 +4,6 @@ Both start from {system: {task: {metric: value}}}, the metrics named as in `seqi
 gives one table for each view of it: retrieval has two, with and without the items of the history.
 """
 
-import dataclasses
 import json
 import math
 import os
@@ -12,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
+
+from rec_align.metrics import rendering
+from rec_align.metrics.rendering import Table, format_cell
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -32,40 +34,6 @@ _VIEWS = (
     (("rmse", "mae"), "ratings on the 1-5 scale, lower is better"),
     (("exact_match", "token_f1"), "generated text against the target"),
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """One table, ready to be drawn.
-
-    Attributes:
-      task: name of the task.
-      caption: n, the protocol and what the brackets are.
-      columns: metric names without the view's prefix.
-      rows: system -> one cell a column.
-      best: (system, column) of the best values.
-    """
-
-    task: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: Mapping[str, tuple[str, ...]]
-    best: frozenset[tuple[str, str]]
-
-
-def format_cell(metrics: Mapping[str, float], name: str) -> str:
-    """A value with its bounds where it has them; "-" where there is no value.
-
-    Example:
-      >>> format_cell({"mrr": 0.0986, "mrr_low": 0.08, "mrr_high": 0.118}, "mrr")
-      '0.0986 [0.080, 0.118]'
-    """
-    if name not in metrics:
-        return "-"
-    cell = f"{metrics[name]:.4f}"
-    if f"{name}_low" in metrics:
-        cell += f" [{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
-    return cell
 
 
 def _same(by_system: Mapping[str, Mapping[str, float]], name: str, missing: str) -> str:
@@ -97,7 +65,7 @@ def _table(
     )
     n = _same(by_system, "n", "not stated")
     return Table(
-        task=task,
+        title=task,
         caption=f"n = {n}; {protocol}; [95 % bootstrap interval over users]",
         columns=tuple(name.split("/")[-1] for name in columns),
         rows={s: tuple(format_cell(m, name) for name in columns) for s, m in by_system.items()},
@@ -150,22 +118,7 @@ def render_markdown(results: Results, ours: str | None = None, num_items: int | 
       | mean | **1.0000** | - |
       <BLANKLINE>
     """
-    lines, heading = [], None
-    for table in tables(results, num_items):
-        if table.task != heading:
-            heading = table.task
-            lines += [f"### {heading}", ""]
-        lines += [table.caption, "", "| " + " | ".join(("system", *table.columns)) + " |"]
-        lines += ["|---" * (1 + len(table.columns)) + "|"]
-        for system, cells in table.rows.items():
-            marked = [
-                f"**{cell}**" if (system, column) in table.best else cell
-                for column, cell in zip(table.columns, cells, strict=True)
-            ]
-            name = f"{system} (ours)" if system == ours else system
-            lines.append("| " + " | ".join([name, *marked]) + " |")
-        lines.append("")
-    return "\n".join(lines)
+    return rendering.markdown(tables(results, num_items), ours)
 
 
 def print_tables(
@@ -182,34 +135,7 @@ def print_tables(
       num_items: size of the catalogue, for the caption.
       console: a `rich.console.Console`; None = standard output.
     """
-    # Imported here because scoring needs no terminal, and rich costs a tenth of a second.
-    from rich import box
-    from rich import console as rich_console
-    from rich import table as rich_table
-    from rich import text as rich_text
-
-    console = console or rich_console.Console()
-    for table in tables(results, num_items):
-        drawn = rich_table.Table(
-            title=rich_text.Text(table.task),
-            caption=rich_text.Text(table.caption),
-            box=box.SIMPLE,
-            title_justify="left",
-            caption_justify="left",
-        )
-        drawn.add_column("system", no_wrap=True)
-        for column in table.columns:
-            drawn.add_column(column, overflow="fold")  # narrow: bounds go below, none is cut off
-        for system, cells in table.rows.items():
-            row_style = "bold cyan" if system == ours else ""
-            row = [rich_text.Text(f"{system} (ours)" if system == ours else system)]
-            for column, cell in zip(table.columns, cells, strict=True):
-                is_best = (system, column) in table.best
-                row.append(
-                    rich_text.Text(f"{cell} *" if is_best else cell, "bold" if is_best else "")
-                )
-            drawn.add_row(*row, style=row_style)
-        console.print(drawn)
+    rendering.print_tables(tables(results, num_items), ours, console)
 
 
 def write_metrics_json(
