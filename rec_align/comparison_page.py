@@ -10,7 +10,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
   color: #1f2430; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; }
-th, td { text-align: left; white-space: nowrap; padding: .25rem .8rem; border-bottom: 1px solid #d8dce4; }
+th, td { text-align: left; white-space: nowrap; padding: .25rem .8rem;
+  border-bottom: 1px solid #d8dce4; }
 p { color: #555c6b; margin: 0; }
 svg { max-width: 100%; height: auto; }
 figure { margin: 1rem 0; }
