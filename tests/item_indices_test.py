@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
     corpus.build_corpus(NAME, source, data_dir=folder, k_core=0, report=len)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(folder))
-        patch.setattr(text_encoder, "STEPS", 100)
+        patch.setattr(text_encoder, "STEPS", 50)
         tasks.register_corpus(NAME)
         assert rec_align_cli(_index("--levels", "2", "--codes", "6")) == 0
         train_args = [
@@ -65,7 +65,7 @@ def folder(tmp_path_factory):
             f"--gin.MIXTURE_OR_TASK_NAME='{NAME}_retrieval'",
             f"--gin.MODEL_DIR='{folder / 'run'}'",
             "--gin.ITEM_INDEX='semantic'",
-            "--gin.TRAIN_STEPS=250",
+            "--gin.TRAIN_STEPS=150",
             f"--gin.TASK_FEATURE_LENGTHS={LENGTHS}",
         ]
         assert train.main(train_args) == 0
@@ -80,7 +80,7 @@ def _index(*options):
 @pytest.fixture
 def planted(folder, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
-    monkeypatch.setattr(text_encoder, "STEPS", 100)
+    monkeypatch.setattr(text_encoder, "STEPS", 50)
     yield folder
     gin.clear_config()
 

@@ -137,7 +137,7 @@ def main() -> None:
         outcome, losses = run(os.path.join(folder, mesh), mesh, int(steps))
         step = int(outcome.state.step)
         ended = {"losses": losses, "stopped_by": outcome.stopped_by, "step": step}
-        if mesh == "2x2x2":  # uses all axes; compiling prediction takes longest
+        if mesh == "2x2x2" and not outcome.stopped_by:  # all axes; prediction compiles longest
             ended |= recommend(outcome.state.params, mesh)
             if not hosts:
                 ended["adapters"] = run_adapters(folder, mesh)

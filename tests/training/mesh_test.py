@@ -24,7 +24,7 @@ from tests.training import mesh_run
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-MESHES = ["1x8", "8x1", "2x2x2", "1x8x1"]
+MESHES = ["8x1", "2x2x2", "1x8"]  # the last one goes on with a run of one device
 STEPS = 8
 
 
