@@ -1,1 +1,1 @@
-"""Baselines that need no training: item popularity and mean ratings, scored as the models are."""
+"""Baselines: popularity, neighbours, factors, SASRec and mean ratings, scored as models are."""

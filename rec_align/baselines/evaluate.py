@@ -1,13 +1,15 @@
-"""Scores every baseline on a test split with the functions that score the models."""
+"""Scores popularity and mean ratings on a test split with the functions that score the models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rec_align.baselines import protocol
 from rec_align.baselines.means import GlobalMean, ItemMean, UserMean
 from rec_align.baselines.popularity import Popularity
 from rec_align.metrics import seqio_metrics
+from rec_align.metrics.ranking import NO_ITEM, pad_lists
 
 RATING_BASELINES = {"global_mean": GlobalMean, "user_mean": UserMean, "item_mean": ItemMean}
 
@@ -15,22 +17,26 @@ Example = Mapping[str, Any]
 
 
 def _retrieval(popularity: Popularity, examples: Sequence[Example], k: int) -> dict[str, float]:
-    histories = [np.asarray(example["item_indices"])[:-1] for example in examples]
+    held_out = protocol.HeldOut.from_examples(examples)
     top = popularity.top_k(k)
     targets = [
-        {"item_index": int(example["item_indices"][-1]), "history_item_indices": history}
-        for example, history in zip(examples, histories, strict=True)
+        {"item_index": int(target), "history_item_indices": history}
+        for target, history in zip(held_out.targets, held_out.histories, strict=True)
     ]
     lists = {
         "item_indices": [top] * len(examples),
-        "unseen_item_indices": [popularity.top_k(k, excluded=history) for history in histories],
+        "unseen_item_indices": [
+            popularity.top_k(k, excluded=history) for history in held_out.histories
+        ],
     }
     return seqio_metrics.retrieval(targets, [""] * len(examples), lists)
 
 
 def _ranking(popularity: Popularity, examples: Sequence[Example]) -> dict[str, float]:
     targets = [{"target_position": int(example["target_position"])} for example in examples]
-    scores = [popularity.scores(example["candidates"]) for example in examples]
+    held_out = protocol.HeldOut.from_examples(examples)
+    candidates, _ = pad_lists([e["candidates"] for e in examples], NO_ITEM, np.int64)
+    scores = protocol.score_candidates(popularity, held_out.users, held_out.histories, candidates)
     return seqio_metrics.ranking(targets, [""] * len(examples), {"candidate_scores": scores})
 
 
@@ -50,7 +56,7 @@ def evaluate(
     num_items: int,
     k: int = 20,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Fits each baseline on train and scores it on test.
+    """Fits each of these baselines on train and scores it on test.
 
     Ratings and candidates are optional: a task without them is left out. A test example whose
     target has no rating (NaN) is left out of the rating task, whose "n" says how many stay.

@@ -1,10 +1,11 @@
 """Most popular items first: what a recommender that ignores the user reaches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import numpy as np
 
+from rec_align.baselines import protocol
 from rec_align.metrics.ranking import NO_ITEM
 
 
@@ -37,12 +38,23 @@ class Popularity:
         self._order = np.argsort(-self.item_counts.astype(np.int64), kind="stable")
 
     @classmethod
-    def fit(cls, histories: Iterable[Sequence[int] | np.ndarray], num_items: int) -> Self:
-        """Counts the items of train histories.
+    def fit(
+        cls,
+        histories: Iterable[Sequence[int] | np.ndarray],
+        num_items: int,
+        *,
+        validation: protocol.HeldOut | None = None,
+        seed: int = 0,
+        report: Callable[[str], None] = print,
+    ) -> Self:
+        """Counts the items of train histories; see `protocol.Fit`.
 
         Args:
           histories: one array of item indices a user, train interactions only.
           num_items: size of the catalogue; items without interactions come last.
+          validation: not looked at.
+          seed: nothing is drawn.
+          report: there is nothing to tell.
 
         Raises:
           ValueError: an item index outside [0, num_items).
@@ -51,13 +63,8 @@ class Popularity:
           >>> Popularity.fit([[2, 0], [2]], num_items=3).item_counts.tolist()
           [1, 0, 2]
         """
-        items = np.concatenate([np.zeros(0, np.int64), *map(np.asarray, histories)])
-        items = items.astype(np.int64)
-        if items.size and not (items.min() >= 0 and items.max() < num_items):
-            raise ValueError(
-                f"histories hold item indices from {items.min()} to {items.max()}, which must be "
-                f"in [0, num_items) with num_items = {num_items}; give the catalogue's size"
-            )
+        del validation, seed, report
+        _, items = protocol.flatten(histories, num_items)
         return cls(np.bincount(items, minlength=num_items))
 
     def top_k(self, k: int, excluded: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -80,26 +87,13 @@ class Popularity:
         kept = head[~np.isin(head, excluded)][:k]
         return np.pad(kept, (0, k - kept.size), constant_values=NO_ITEM)
 
-    def scores(self, item_indices: np.ndarray) -> np.ndarray:
-        """Counts of candidates as scores.
-
-        Args:
-          item_indices: [...] int, -1 = padding.
-
-        Returns:
-          [...] float64, -inf for padding.
-
-        Raises:
-          ValueError: an item index beyond the catalogue.
+    def score(self, users: np.ndarray, histories: protocol.Histories) -> np.ndarray:
+        """Returns the counts for every user: [n, num_items] float32, one row in memory.
 
         Example:
-          >>> Popularity([5, 9]).scores(np.array([1, 0, -1])).tolist()
-          [9.0, 5.0, -inf]
+          >>> Popularity([5, 9]).score([0, 1], [[], []]).tolist()
+          [[5.0, 9.0], [5.0, 9.0]]
         """
-        item_indices = np.asarray(item_indices, dtype=np.int64)
-        if item_indices.max(initial=0) >= len(self.item_counts):
-            raise ValueError(
-                f"item_indices holds {item_indices.max()}, beyond the {len(self.item_counts)} "
-                "items of the catalogue; fit with the catalogue's size as num_items"
-            )
-        return np.where(item_indices < 0, -np.inf, self.item_counts[item_indices])
+        del histories
+        counts = self.item_counts.astype(np.float32)
+        return np.broadcast_to(counts, (len(users), len(counts)))

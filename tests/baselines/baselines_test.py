@@ -36,7 +36,7 @@ def test_popularity_equals_a_sort_of_all_items():
 def test_popularity_counts_and_scores():
     popularity = Popularity.fit([[0, 2], [], [2]], num_items=4)
     assert popularity.item_counts.tolist() == [1, 0, 2, 0]
-    assert popularity.scores(np.array([[2, 3], [0, -1]])).tolist() == [[2, 0], [1, -math.inf]]
+    assert popularity.score([0, 5], [[], [3]]).tolist() == [[1, 0, 2, 0]] * 2
 
 
 HISTORIES = {0: ([0, 1], [5.0, 3.0]), 2: ([1, 2], [1.0, NAN]), 3: ([2], [NAN])}
@@ -129,7 +129,6 @@ def test_models_and_baselines_have_the_same_metrics():
         (lambda: Popularity([1, -1]), "lowest value of -1"),
         (lambda: Popularity.fit([[4]], num_items=4), "num_items = 4"),
         (lambda: Popularity.fit([[-1]], num_items=4), "indices from -1"),
-        (lambda: Popularity([1]).scores([1]), "item_indices holds 1"),
         (lambda: GlobalMean.fit({}), "histories of 0 users hold no rating"),
         (lambda: UserMean.fit({0: ([1], [NAN])}), "histories of 1 users hold no rating"),
         (lambda: ItemMean.fit({7: ([1, 2], [1.0])}), r"histories\[7\] has 2 items and 1 ratings"),

@@ -1,4 +1,4 @@
-"""The worked examples of the docstrings are right, and the rooms import neither engine."""
+"""The worked examples of the docstrings are right, and metrics import no engine."""
 
 import doctest
 import importlib
@@ -25,7 +25,8 @@ def test_examples(name):
 
 
 def test_no_engine_is_imported():
-    code = f"import sys, {', '.join(MODULES)}; print(*sys.modules)"
+    modules = [name for name in MODULES if name.startswith("rec_align.metrics.")]
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
