@@ -1,6 +1,5 @@
 """What scored runs and baselines recommended, for `rec-align compare`."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +7,14 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from rec_align.data.corpus import read_manifest, train_item_counts
+from rec_align.baselines.protocol import Baseline, HeldOut, recommend, train_histories
+from rec_align.baselines.registry import BASELINES
+from rec_align.data.corpus import read_catalogue, read_manifest
 from rec_align.eval import read_histories
-from rec_align.metrics.comparison import Lists, Users
+from rec_align.metrics.comparison import Lists
 from rec_align.metrics.ranking import NO_ITEM, pad_lists
+
+LIST_LENGTH = 50  # of eval's lists
 
 
 def _context(folder: epath.Path) -> dict[str, Any]:
@@ -49,33 +52,10 @@ def corpus_of(folders: Sequence[epath.Path]) -> str:
     return corpus
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """A split of a corpus, by rising user index.
-
-    Attributes:
-      corpus: its name.
-      user_index: [n] int.
-      users: what systems are asked, in the same order.
-    """
-
-    corpus: str
-    user_index: np.ndarray
-    users: Users
-
-
 def read_held_out(corpus: str, split: str) -> HeldOut:
-    """Reads the users, targets and histories of "test" or "validation"."""
-    examples = sorted(read_histories(corpus, split), key=lambda example: example["user_index"])
-    return HeldOut(
-        corpus=corpus,
-        user_index=np.array([example["user_index"] for example in examples]),
-        users=Users(
-            target=np.array([example["item_indices"][-1] for example in examples]),
-            histories=[example["item_indices"][:-1] for example in examples],
-            item_counts=train_item_counts(corpus),
-        ),
-    )
+    """The users, histories and targets of "test" or "validation", by rising user index."""
+    examples = read_histories(corpus, split)
+    return HeldOut.from_examples(sorted(examples, key=lambda example: example["user_index"]))
 
 
 def read_lists(folder: epath.Path, held_out: HeldOut) -> Lists:
@@ -92,10 +72,37 @@ def read_lists(folder: epath.Path, held_out: HeldOut) -> Lists:
     if not path.exists():
         raise ValueError(f"there is no {path}: score the retrieval task with rec_align.eval")
     records = sorted(map(json.loads, path.read_text().splitlines()), key=lambda r: r["user_index"])
-    if [record["user_index"] for record in records] != held_out.user_index.tolist():
+    if [record["user_index"] for record in records] != held_out.users.tolist():
         raise ValueError(
-            f"{path} has {len(records):,} users, not those {len(held_out.user_index):,} that the "
+            f"{path} has {len(records):,} users, not those {len(held_out.users):,} that the "
             "split has: score the run again"
         )
     items, _ = pad_lists([record["item_indices"] for record in records], NO_ITEM, np.int64)
     return Lists(full=items)
+
+
+def fit_baseline(name: str, corpus: str, seed: int) -> Baseline:
+    """Fits a baseline of `BASELINES` on the train split; validation stops it.
+
+    Raises:
+      ValueError: there is none of that name, or its library is not installed.
+    """
+    if name not in BASELINES:
+        raise ValueError(f"--baselines: there is no {name!r}; choose of {', '.join(BASELINES)}")
+    return BASELINES[name](
+        train_histories(read_histories(corpus, "train")),
+        len(read_catalogue(corpus)),
+        validation=read_held_out(corpus, "validation"),
+        seed=seed,
+    )
+
+
+def baseline_lists(baseline: Baseline, held_out: HeldOut) -> Lists:
+    """What a baseline recommends, as many items as runs do."""
+    full, unseen = (
+        recommend(
+            baseline, held_out.users, held_out.histories, LIST_LENGTH, exclude_history=exclude
+        )
+        for exclude in (False, True)
+    )
+    return Lists(full=full, unseen=unseen)

@@ -4,8 +4,9 @@
   rec-align compare aligned=runs/aligned_0,runs/aligned_1 plain=runs/plain_0,runs/plain_1
 
 Runs are read from what `rec_align.eval` wrote into their folders; NAME=RUN,RUN are seeds of one
-system. Baselines are fitted on the train split. The first system is the one that the others are
-tested against. Writes compare.json, compare.md and compare.html.
+system. Baselines are fitted on the train split; the validation split tells sasrec when to stop. The
+first system is the one that the others are tested against. Writes compare.json, compare.md and
+compare.html.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from etils import epath
 
     from rec_align import comparison_page, scored_runs
+    from rec_align.data.corpus import train_item_counts
     from rec_align.metrics import comparison, rendering
 
     systems = _systems(args.systems)
@@ -43,9 +45,15 @@ def run(args: argparse.Namespace) -> int:
         for name, runs in folders.items()
     }
     for name in filter(None, args.baselines.split(",")):
-        lists[name] = [scored_runs.baseline_lists(name, held_out, args.seed)]
+        baseline = scored_runs.fit_baseline(name, corpus, args.seed)
+        lists[name] = [scored_runs.baseline_lists(baseline, held_out)]
+    users = comparison.Users(
+        target=held_out.targets,
+        histories=held_out.histories,
+        item_counts=train_item_counts(corpus),
+    )
     results = {"corpus": corpus, "split": args.split, "seed": args.seed, "runs": systems}
-    results |= comparison.compare(held_out.users, lists)
+    results |= comparison.compare(users, lists)
     output = epath.Path(args.out)
     output.mkdir(parents=True, exist_ok=True)
     tables = [t for protocol in comparison.PROTOCOLS for t in comparison.tables(results, protocol)]
