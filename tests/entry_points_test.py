@@ -206,6 +206,13 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     assert out.count("chose last:") == 2 and "popularity" in out and "metrics.json" in out
     assert "retrieval outputs that are no item: 0.0%" in out
 
+    assert rec_align_cli(["compare", str(tmp_path), "--out", str(tmp_path / "compare")]) == 0
+    compared = json.loads((tmp_path / "compare/compare.json").read_text())["systems"]
+    for name, theirs in ((tmp_path.name, ours), ("popularity", popularity)):
+        for metric in ("full/hr@10", "unseen/ndcg@5"):
+            found = compared[name]["metrics"][metric]
+            assert found == pytest.approx(theirs["retrieval"][metric])
+
 
 def test_the_task_of_the_readme(data_dir, tmp_path, monkeypatch, capsys):
     block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
