@@ -34,7 +34,7 @@ def metrics(baseline: protocol.Baseline, held_out: protocol.HeldOut) -> dict[str
     }
 
 
-def run(name: str, seed: int, options: dict, splits: dict, num_items: int) -> dict:
+def run(name: str, seed: int, splits: dict, num_items: int) -> dict:
     """Fits one baseline and scores it."""
     train = protocol.train_histories(splits["train"])
     validation, test = (
@@ -47,7 +47,6 @@ def run(name: str, seed: int, options: dict, splits: dict, num_items: int) -> di
         validation=validation,
         seed=seed,
         report=lambda line: print(f"  {line}", flush=True),
-        **options,
     )
     seconds = time.perf_counter() - started
     return {
@@ -89,7 +88,7 @@ def main() -> None:
         seeds = [0] if name in WITHOUT_SEED else map(int, args.seeds.split(","))
         for seed in seeds:
             print(f"{name}, seed {seed}", flush=True)
-            rows.append(run(name, seed, {}, splits, num_items))
+            rows.append(run(name, seed, splits, num_items))
     table(rows)
     results = {
         "corpus": args.corpus,

@@ -25,6 +25,7 @@ from rec_align.models.sasrec import (
     SASRecConfig,
     SASRecNetwork,
     full_softmax_loss,
+    places,
     sampled_softmax_loss,
 )
 
@@ -262,7 +263,8 @@ def _loss(params, batch: Mapping[str, Array], key: Array, config: SASRecConfig) 
         return full_softmax_loss(*what)
     shape = (config.num_negatives,)
     negatives = jax.random.randint(for_negatives, shape, 0, config.num_items)
-    return sampled_softmax_loss(*what, negatives)
+    seen = (batch["item_indices"], places(batch["segment_ids"])[1])
+    return sampled_softmax_loss(*what, negatives, *seen)
 
 
 @functools.partial(jax.jit, static_argnames="config")

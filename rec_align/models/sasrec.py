@@ -32,7 +32,7 @@ class SASRecConfig:
       num_heads: attention heads, together as wide as `emb_dim`.
       max_length: most items that are looked back at.
       dropout_rate: share of activations dropped in training.
-      num_negatives: items that the softmax is over beside the target, drawn uniformly and shared
+      num_negatives: items that stand for the catalogue in the softmax, drawn uniformly and shared
         by a batch; None is the whole catalogue.
     """
 
@@ -129,11 +129,20 @@ def full_softmax_loss(hidden: Array, embedding: Array, targets: Array, weights: 
 
 
 def sampled_softmax_loss(
-    hidden: Array, embedding: Array, targets: Array, weights: Array, negatives: Array
+    hidden: Array,
+    embedding: Array,
+    targets: Array,
+    weights: Array,
+    negatives: Array,
+    item_indices: Array,
+    visible: Array,
 ) -> Array:
-    """Mean cross-entropy of the targets over themselves and a sample of the catalogue.
+    """Mean cross-entropy of the targets over themselves, what was seen, and a sample of the rest.
 
-    A negative that is a position's target does not count there.
+    An estimate of the full softmax: each negative stands for num_items / num_negatives items, the
+    correction by log Q of Jean et al. 2015 for a uniform Q. What the position has seen is always
+    among the negatives, since the network starts from those very embeddings: left to the sample,
+    it puts the last item first. What is a position's target does not count as its negative.
 
     Args:
       hidden: as in `full_softmax_loss`, like the next three.
@@ -141,11 +150,20 @@ def sampled_softmax_loss(
       targets: see there.
       weights: see there.
       negatives: [num_negatives] int32, drawn uniformly.
+      item_indices: [batch, length] int32, what the network was given.
+      visible: [batch, query, key] bool, what of it each position has seen.
     """
+
+    def masked(logits: Array, candidates: Array) -> Array:
+        return jnp.where(candidates == targets[..., None], MASKED, logits)
+
     of_targets = jnp.einsum("bld,bld->bl", hidden, embedding[targets])
+    of_seen = jnp.einsum("bqd,bkd->bqk", hidden, embedding[item_indices])
+    of_seen = masked(jnp.where(visible, of_seen, MASKED), item_indices[:, None, :])
     of_negatives = hidden @ embedding[negatives].T  # [batch, length, num_negatives]
-    of_negatives = jnp.where(negatives == targets[..., None], MASKED, of_negatives)
-    logits = jnp.concatenate([of_targets[..., None], of_negatives], axis=-1)
+    of_negatives += jnp.log(len(embedding) / len(negatives))
+    of_negatives = masked(of_negatives, negatives)
+    logits = jnp.concatenate([of_targets[..., None], of_seen, of_negatives], axis=-1)
     return _mean(cross_entropy(logits, jnp.zeros_like(targets), weights))
 
 

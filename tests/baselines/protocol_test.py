@@ -1,5 +1,8 @@
 """Ranking by the protocol against a sort; and that no baseline sees what it is scored on."""
 
+import dataclasses
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from rec_align.baselines import protocol
 from rec_align.baselines.popularity import Popularity
 from rec_align.baselines.protocol import HeldOut
 from rec_align.baselines.registry import BASELINES
+from rec_align.models.sasrec import SASRecConfig
 
 
 class Fixed:
@@ -97,7 +101,8 @@ def sequences():
     ]
 
 
-OPTIONS = {"sasrec": {"num_epochs": 2}}
+SMALL = SASRecConfig(num_items=36, emb_dim=16, max_length=10)
+OPTIONS = {"sasrec": {"num_epochs": 2, "config": SMALL}}
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -124,10 +129,26 @@ def test_test_targets_are_not_seen_and_the_seed_decides(name, sequences):
     np.testing.assert_array_equal(found, scores(others))
 
 
+def test_validation_targets_decide_when_to_stop_and_nothing_else(sequences):
+    train = protocol.train_histories(examples(sequences, 2))
+    validation = HeldOut.from_examples(examples(sequences, 1))
+    others = dataclasses.replace(validation, targets=(validation.targets + 5) % 36)
+    found = [
+        BASELINES["sasrec"](
+            train,
+            36,
+            validation=held_out,
+            report=lambda line: None,
+            num_epochs=1,
+            config=SMALL,
+        ).score(validation.users, validation.histories)
+        for held_out in (validation, others)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("name", ["item_knn", "als", "bpr_mf"])
 def test_without_the_library_the_error_says_what_to_install(name, monkeypatch):
-    import sys
-
     for module in ("implicit", *(m for m in sys.modules if m.startswith("implicit."))):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=r"pip install 'rec_align\[baselines\]'"):

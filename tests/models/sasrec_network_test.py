@@ -146,16 +146,21 @@ def test_the_full_loss_is_the_formula(drawn):
 def test_the_sampled_loss_is_the_formula(drawn):
     scores, targets, weights, arguments = drawn
     negatives = np.array([3, 7, targets[0, 0], 3])
+    items = np.array([[5, targets[0, 1], 8], [2, 2, 6]])
     expected = []
-    for place in zip(*np.nonzero(weights), strict=True):
-        others = [item for item in negatives if item != targets[place]]
-        all_scores = scores[place][[targets[place], *others]]
-        expected.append(np.log(np.exp(all_scores).sum()) - scores[place][targets[place]])
-    found = sampled_softmax_loss(*arguments, jnp.array(negatives))
+    for row, place in zip(*np.nonzero(weights), strict=True):
+        exps, target = np.exp(scores[row, place]), targets[row, place]
+        of_seen = sum(exps[item] for item in items[row, : place + 1] if item != target)
+        of_negatives = sum(exps[item] for item in negatives if item != target)
+        whole = exps[target] + of_seen + 9 / 4 * of_negatives  # 9 items, 4 drawn
+        expected.append(np.log(whole / exps[target]))
+    visible = jnp.broadcast_to(jnp.tri(3, dtype=bool), (2, 3, 3))
+    found = sampled_softmax_loss(*arguments, jnp.array(negatives), jnp.array(items), visible)
     np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
 
 
 def test_with_every_item_as_a_negative_both_losses_are_one(drawn):
-    _, _, _, arguments = drawn
-    sampled = sampled_softmax_loss(*arguments, jnp.arange(9))
+    _, targets, _, arguments = drawn
+    nothing_seen = (jnp.array(targets), jnp.zeros((2, 3, 3), bool))
+    sampled = sampled_softmax_loss(*arguments, jnp.arange(9), *nothing_seen)
     np.testing.assert_allclose(sampled, full_softmax_loss(*arguments), rtol=1e-6)
