@@ -20,7 +20,7 @@ import measuring
 import numpy as np
 import seqio
 import tensorflow as tf
-from item_indices import train_run
+from quality import bindings, train_run
 
 import tasks
 from rec_align import item_indices, runs
@@ -178,12 +178,8 @@ def main() -> None:
     num_warm = int((~is_new).sum())
     item_indices.build_semantic(WARM, encoder=args.encoder, num_codes=args.codes)
     for name in ("semantic", "title"):
-        train_run(
-            WARM,
-            name,
-            args.runs / name,
-            [f"--gin.SEED={args.seed}", f"--gin.TRAIN_STEPS={args.steps}"],
-        )
+        values = {"ITEM_INDEX": name, "SEED": args.seed, "TRAIN_STEPS": args.steps}
+        train_run(args.runs / name, f"{WARM}_retrieval", bindings(values))
     new_items.add_items(WARM, args.runs / "new_items.jsonl")
     item_indices.extend(WARM, "semantic")
     num_users = register_cold_task(catalogue, histories, is_new)

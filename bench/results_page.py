@@ -1,31 +1,29 @@
 """Fills the tables of docs/results.md from bench/results: python bench/results_page.py"""
 
-import statistics
-
 from pages import fill, read, table
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
 HEADS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
 
 
-def of_item_indices(corpus: str) -> str:
-    results = read(f"item_indices_{corpus}")
+def of_experiment(name: str) -> str:
+    """Systems and baselines of an experiment: seeds, tokens an item, scores."""
+    record = read(f"quality/{name}")
     rows = []
-    for index in dict.fromkeys(run["index"] for run in results["runs"]):
-        metrics = [run["metrics"] for run in results["runs"] if run["index"] == index]
-        cells = [_mean_and_spread([m[f"full/{name}"] for m in metrics]) for name in METRICS]
-        lengths = results["indices"][index].split(" tokens an item", 1)[0].rsplit(" ", 1)[1]
-        rows.append((index, len(metrics), lengths, *cells))
-    popularity = results["runs"][0]["popularity"]
-    rows.append(
-        ("(popularity)", "", "", *(f"{popularity[f'full/{name}']:.4f}" for name in METRICS))
-    )
-    return table(("items written by", "seeds", "tokens an item", *HEADS), rows)
+    for system, found in record["compared"]["systems"].items():
+        metrics, length, runs = found["metrics"], "", ""
+        if system in record["runs"]:
+            index = record["config"]["systems"][system].get("ITEM_INDEX", "title")
+            length = record["indices"][index].split(" tokens an item", 1)[0].rsplit(" ", 1)[1]
+            runs = found["num_runs"]
+        cells = [_mean_and_spread(metrics, f"full/{metric}") for metric in METRICS]
+        rows.append((system, runs, length, *cells))
+    return table(("", "seeds", "tokens an item", *HEADS), rows)
 
 
-def _mean_and_spread(values: list[float]) -> str:
-    mean = f"{statistics.mean(values):.4f}"
-    return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
+def _mean_and_spread(metrics: dict[str, float], name: str) -> str:
+    spread = f" ± {metrics[f'{name}_sd']:.4f}" if f"{name}_sd" in metrics else ""
+    return f"{metrics[name]:.4f}{spread}"
 
 
 def of_cold_start() -> str:
@@ -45,8 +43,8 @@ def main() -> None:
     fill(
         "results.md",
         {
-            "item_indices_ml_100k": lambda: of_item_indices("ml_100k"),
-            "item_indices_beauty": lambda: of_item_indices("beauty"),
+            "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
+            "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
             "cold_start": of_cold_start,
         },
     )

@@ -1,0 +1,130 @@
+"""An experiment of record: systems, each trained and scored with several seeds, then compared.
+
+  python bench/quality.py bench/quality/item_indices_ml_100k.toml --runs runs/quality
+
+A config names the corpus, the seeds, the baselines, and each system's mixture and gin bindings;
+those under `train` are for training alone. Finished runs are read again, interrupted ones go on.
+The record, bench/results/quality/NAME.json, holds the config, what `rec-align compare` found, every
+run's own metrics and seconds, and how each index writes items.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from typing import Any
+
+import measuring
+
+from rec_align import item_indices
+from rec_align.cli.main import main as rec_align
+from rec_align.pipeline import item_writing
+
+RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
+
+
+def bindings(values: dict[str, Any]) -> list[str]:
+    """TOML values as gin bindings; text that begins with @ is a reference."""
+    return [
+        f"--gin.{name}={value}" if str(value).startswith("@") else f"--gin.{name}={value!r}"
+        for name, value in values.items()
+    ]
+
+
+def train_run(folder: pathlib.Path, task: str, arguments: list[str], model: str = "tiny") -> None:
+    """Trains a mixture or task into `folder`, goes on with it, or finds it done."""
+    _call("train", folder, task, arguments, model)
+
+
+def _call(entry: str, folder: pathlib.Path, task: str, arguments: list[str], model: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", f"rec_align.{entry}"),
+        *(f"--gin_file=gin/models/{model}.gin", f"--gin_file=gin/runs/{entry}.gin"),
+        f"--gin.MIXTURE_OR_TASK_NAME='{task}'",
+        f"--gin.MODEL_DIR='{folder}'",
+        *arguments,
+    ]
+    started = time.monotonic()
+    with (folder / "log.txt").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+    path = folder / "seconds.json"
+    spent = json.loads(path.read_text()) if path.exists() else {}
+    spent[entry] = round(spent.get(entry, 0) + time.monotonic() - started)
+    path.write_text(json.dumps(spent))
+
+
+def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathlib.Path) -> dict:
+    """Trains and scores one run, or reads it; returns its metrics, checkpoint and seconds."""
+    corpus, model = config["corpus"], config.get("model", "tiny")
+    both = {name: value for name, value in system.items() if name not in ("mixture", "train")}
+    both = config.get("gin", {}) | both
+    training = config.get("train", {}) | system.get("train", {}) | {"SEED": seed}
+    mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
+    with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
+        index = item_writing.open_writing(corpus).sha256
+    made_with = json.dumps([model, mixture, both, training, index])
+    path = folder / "made_with.json"
+    if path.exists() and path.read_text() != made_with:
+        raise ValueError(
+            f"{folder} was made with {path.read_text()}, and is wanted with {made_with}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(made_with)
+    found = folder / "eval_test/metrics.json"
+    if not found.exists():
+        train_run(folder, mixture, bindings(both | training), model)
+        scored = f"{corpus}_{config.get('score', 'retrieval')}"
+        _call("eval", folder, scored, bindings(both), model)
+    metrics = json.loads(found.read_text())
+    return {
+        "seed": seed,
+        "metrics": metrics["results"]["rec_align"],
+        "checkpoint_step": metrics["context"]["checkpoint_step"],
+        "seconds": json.loads((folder / "seconds.json").read_text()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("config", type=pathlib.Path)
+    parser.add_argument("--runs", type=pathlib.Path, required=True, help="where runs are kept")
+    parser.add_argument("--systems", help="some of them, comma separated; nothing is recorded")
+    args = parser.parse_args()
+    config = tomllib.loads(args.config.read_text())
+    name = args.config.stem
+    wanted = args.systems.split(",") if args.systems else list(config["systems"])
+    runs, folders = {}, {}
+    for system in wanted:
+        folders[system] = [args.runs / name / f"{system}_{seed}" for seed in config["seeds"]]
+        runs[system] = [
+            run(config, config["systems"][system], seed, folder)
+            for seed, folder in zip(config["seeds"], folders[system], strict=True)
+        ]
+        hits = [f"{found['metrics']['retrieval']['full/hr@10']:.4f}" for found in runs[system]]
+        print(f"{system}: HR@10 {', '.join(hits)}", flush=True)
+    with tempfile.TemporaryDirectory() as output:
+        systems = [f"{system}={','.join(map(str, of))}" for system, of in folders.items()]
+        baselines = ",".join(config.get("baselines", ["popularity"]))
+        if rec_align(["compare", *systems, "--baselines", baselines, "--out", output]):
+            sys.exit(1)
+        compared = json.loads((pathlib.Path(output) / "compare.json").read_text())
+    del compared["runs"]  # folders of this machine
+    names = {config["systems"][s].get("ITEM_INDEX", item_writing.DEFAULT) for s in wanted}
+    indices = {index: item_indices.report(config["corpus"], index) for index in sorted(names)}
+    results = {"config": config, "compared": compared, "runs": runs, "indices": indices}
+    if not args.systems:
+        RECORDS.mkdir(exist_ok=True)
+        path = RECORDS / f"{name}.json"
+        measuring.write_record(str(path), ("jax", "flax", "seqio"), results)
+    found = {s: v["metrics"]["full/hr@10"] for s, v in compared["systems"].items()}
+    print(f"ratio: best_system_over_popularity {max(found.values()) / found['popularity']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
