@@ -1,10 +1,13 @@
 """The results of a comparison as one HTML page that needs no other file: tables and plots."""
 
+import base64
 import io
 from collections.abc import Mapping
 from typing import Any
 
-from rec_align.metrics import comparison, rendering
+from rec_align.metrics import rendering
+from rec_align.metrics.comparison import PROTOCOLS
+from rec_align.metrics.comparison_tables import tables
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
@@ -13,7 +16,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 th, td { text-align: left; white-space: nowrap; padding: .25rem .8rem;
   border-bottom: 1px solid #d8dce4; }
 p { color: #555c6b; margin: 0; }
-svg { max-width: 100%; height: auto; }
+img { max-width: 100%; height: auto; }
 figure { margin: 1rem 0; }
 """
 _METRIC = "full/ndcg@10"
@@ -26,8 +29,7 @@ def render(results: Mapping[str, Any], title: str) -> str:
       results: of `comparison.compare`.
       title: plain text.
     """
-    tables = [table for name in comparison.PROTOCOLS for table in comparison.tables(results, name)]
-    scores, *rest = tables
+    scores, *rest = [table for protocol in PROTOCOLS for table in tables(results, protocol)]
     plots = [_scores_plot(results), _breadth_plot(results), *_slice_plots(results)]
     figures = "\n".join(f"<figure>{plot}</figure>" for plot in plots)
     head = rendering.html_lib.escape(title)
@@ -48,23 +50,23 @@ def _scores_plot(results: Mapping[str, Any]) -> str:
             _interval(axis, systems[name]["metrics"], metric, place, list(systems).index(name))
         axis.set_xlabel(metric.removeprefix("full/").upper())
         axis.set_xlim(left=0)
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), map(_shown, names))
         axis.set_ylim(-0.6, len(names) - 0.4)
-    return _svg(figure)
+    return _svg(figure, "HR@10 and NDCG@10 by system")
 
 
 def _breadth_plot(results: Mapping[str, Any]) -> str:
     """How much of the catalogue is shown, against NDCG@10."""
     figure, (axis,) = _figure(1, 1, height=3.2)
     for number, (name, found) in enumerate(results["systems"].items()):
-        place = found[comparison.COVERAGE], found["metrics"][_METRIC]
+        place = found["metrics"]["full/coverage@10"], found["metrics"][_METRIC]
         axis.plot(*place, "o", color=f"C{number}")
-        axis.annotate(name, place, xytext=(6, 4), textcoords="offset points")
-    axis.set_xlabel(f"{comparison.COVERAGE}: share of the catalogue that anyone is shown")
+        axis.annotate(_shown(name), place, xytext=(6, 4), textcoords="offset points")
+    axis.set_xlabel("coverage@10: share of the catalogue that anyone is shown")
     axis.set_ylabel("NDCG@10")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
-    return _svg(figure)
+    return _svg(figure, "coverage against NDCG@10")
 
 
 def _slice_plots(results: Mapping[str, Any]) -> list[str]:
@@ -73,18 +75,20 @@ def _slice_plots(results: Mapping[str, Any]) -> list[str]:
     for by, slices in results["slices"].items():
         figure, (axis,) = _figure(1, 1, height=3.2)
         names = list(results["systems"])
+        handles = []
         for number, name in enumerate(names):
             shift = (number - (len(names) - 1) / 2) * 0.6 / len(names)
             for place, found in enumerate(slices.values()):
-                label = name if place == 0 else None
                 metrics = found["systems"][name]
-                _interval(axis, metrics, _METRIC, place + shift, number, upright=True, label=label)
+                drawn = _interval(axis, metrics, _METRIC, place + shift, number, upright=True)
+            handles.append(drawn)
         axis.set_xticks(range(len(slices)), list(slices))
         axis.set_xlabel(by)
         axis.set_ylabel("NDCG@10")
         axis.set_ylim(bottom=0)
-        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-        plots.append(_svg(figure))
+        labels = list(map(_shown, names))
+        axis.legend(handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        plots.append(_svg(figure, f"NDCG@10 by {by}"))
     return plots
 
 
@@ -95,15 +99,17 @@ def _interval(
     place: float,
     colour: int,
     upright: bool = False,
-    label: str | None = None,
-) -> None:
-    """A value as a dot in its interval, at `place` of the other axis."""
+):
+    """A value as a dot in its interval, at `place` of the other axis; returns it for the legend."""
     value, low, high = (metrics[metric + end] for end in ("", "_low", "_high"))
     lengths = [[max(value - low, 0)], [max(high - value, 0)]]  # equal values may round apart
     point, name = ((place, value), "yerr") if upright else ((value, place), "xerr")
-    axis.errorbar(
-        *([at] for at in point), **{name: lengths}, fmt="o", color=f"C{colour}", label=label
-    )
+    return axis.errorbar(*([at] for at in point), **{name: lengths}, fmt="o", color=f"C{colour}")
+
+
+def _shown(name: str) -> str:
+    """A name as Matplotlib shows it: a dollar would begin a formula."""
+    return name.replace("$", r"\$")
 
 
 def _figure(rows: int, columns: int, height: float, share_y: bool = False):
@@ -118,7 +124,13 @@ def _figure(rows: int, columns: int, height: float, share_y: bool = False):
     return figure, axes
 
 
-def _svg(figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue().split("?>", 1)[1].split(">", 1)[1]  # less the XML and document types
+def _svg(figure, alt: str) -> str:
+    """The figure as an image inside the page: several SVGs in one page would share their ids."""
+    import matplotlib
+
+    file = io.BytesIO()
+    # The same bytes for the same results; text in the reader's fonts, which have more letters.
+    with matplotlib.rc_context({"svg.hashsalt": "rec_align", "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    code = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{code}">'

@@ -1,108 +1,160 @@
 """What scored runs and baselines recommended, for `rec-align compare`."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from rec_align.baselines.protocol import Baseline, HeldOut, recommend, train_histories
-from rec_align.baselines.registry import BASELINES
-from rec_align.data.corpus import read_catalogue, read_manifest
+from rec_align.baselines import implicit_library, protocol
+from rec_align.baselines.registry import BASELINES, NEED_IMPLICIT, WITHOUT_SEED
+from rec_align.data.corpus import read_catalogue, read_manifest, train_item_counts
 from rec_align.eval import read_histories
-from rec_align.metrics.comparison import Lists
-from rec_align.metrics.ranking import NO_ITEM, pad_lists
+from rec_align.metrics.comparison import PLACES, Lists, Users, without_history
+from rec_align.metrics.ranking import NO_ITEM, hit_rate, pad_lists, rank_in_list
 
-LIST_LENGTH = 50  # of eval's lists
-
-
-def _context(folder: epath.Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
-    if not path.exists():
-        raise ValueError(
-            f"there is no {path}: run python -m rec_align.eval with MODEL_DIR {folder.parent} and "
-            f"SPLIT {folder.name.removeprefix('eval_')} first"
-        )
-    return json.loads(path.read_text())["context"]
+_PREDICTIONS = "predictions_retrieval.jsonl"
+_CONTEXT = ("corpus", "corpus_manifest", "num_items")
 
 
-def corpus_of(folders: Sequence[epath.Path]) -> str:
-    """The corpus that all were scored on, as it is built now.
+def read_context(folder: epath.Path) -> dict[str, Any]:
+    """What `rec_align.eval` said of a run it scored.
 
     Args:
-      folders: RUN/eval_SPLIT of each run.
+      folder: RUN/eval_SPLIT.
 
     Raises:
-      ValueError: a run is not scored, or on another corpus or build than the others.
+      ValueError: the run's retrieval is not scored, or by another version.
     """
-    contexts = [_context(folder) for folder in folders]
-    corpus = contexts[0]["corpus"]
-    for folder, context in zip(folders, contexts, strict=True):
-        if context["corpus"] != corpus:
-            raise ValueError(
-                f"{folder} was scored on {context['corpus']!r}, {folders[0]} on {corpus!r}: "
-                "compare runs of one corpus"
-            )
-        if context["corpus_manifest"] != read_manifest(corpus):
-            raise ValueError(
-                f"{folder} was scored on another build of corpus {corpus!r} than is there now: "
-                "score it again with python -m rec_align.eval"
-            )
+    path = folder / "metrics.json"
+    again = (
+        f"run python -m rec_align.eval with MODEL_DIR {folder.parent} and SPLIT "
+        f"{folder.name.removeprefix('eval_')}"
+    )
+    if not path.exists():
+        raise ValueError(f"there is no {path}: {again} first")
+    saved = json.loads(path.read_text())
+    if "retrieval" not in saved["results"].get("rec_align", {}):
+        raise ValueError(f"{path} has no scores of the retrieval task: {again} and that task")
+    missing = [name for name in _CONTEXT if name not in saved["context"]]
+    if missing:
+        raise ValueError(f"{path} does not say {', '.join(missing)}, as older ones do not: {again}")
+    return saved["context"]
+
+
+def corpus_of(
+    folders: Mapping[str, Sequence[epath.Path]], contexts: Mapping[str, Sequence[dict[str, Any]]]
+) -> str:
+    """The corpus that all systems were scored on, as it is built now.
+
+    Raises:
+      ValueError: a run was scored on another corpus, build or catalogue, or a system's runs with
+        beams of different sizes.
+    """
+    corpus = next(iter(contexts.values()))[0]["corpus"]
+    for name, of_system in contexts.items():
+        for folder, context in zip(folders[name], of_system, strict=True):
+            if context["corpus"] != corpus:
+                raise ValueError(
+                    f"{folder} was scored on {context['corpus']!r}, the first run on {corpus!r}: "
+                    "compare runs of one corpus"
+                )
+            if context["corpus_manifest"] != read_manifest(corpus):
+                raise ValueError(
+                    f"{folder} was scored on another build of corpus {corpus!r} than is there "
+                    "now: score it again with python -m rec_align.eval"
+                )
+            num_items = len(read_catalogue(corpus))
+            if context["num_items"] != num_items:
+                raise ValueError(
+                    f"{folder} recommends {context['num_items']:,} items, the catalogue has "
+                    f"{num_items:,}: extend its item index, and score it again"
+                )
+        beams = {context.get("beam_size") for context in of_system}
+        if len(beams) > 1:
+            raise ValueError(f"{name!r} has runs scored with beams of {beams}: score them alike")
     return corpus
 
 
-def read_held_out(corpus: str, split: str) -> HeldOut:
-    """The users, histories and targets of "test" or "validation", by rising user index."""
+def read_users(corpus: str, split: str) -> tuple[Users, protocol.HeldOut]:
+    """Who is asked, by rising user index: as `comparison` and as the baselines take them."""
     examples = read_histories(corpus, split)
-    return HeldOut.from_examples(sorted(examples, key=lambda example: example["user_index"]))
+    held_out = protocol.HeldOut.from_examples(sorted(examples, key=lambda e: e["user_index"]))
+    users = Users(
+        target=held_out.targets,
+        histories=held_out.histories,
+        item_counts=train_item_counts(corpus),
+        user_index=held_out.users,
+    )
+    return users, held_out
 
 
-def read_lists(folder: epath.Path, held_out: HeldOut) -> Lists:
+def read_lists(folder: epath.Path, users: Users) -> Lists:
     """What a run recommended to each user.
 
     Args:
       folder: RUN/eval_SPLIT.
-      held_out: of the same split.
+      users: of the same split.
 
     Raises:
-      ValueError: the retrieval task was not scored, or for other users.
+      ValueError: the predictions are missing, of other users, or not those that were scored.
     """
-    path = folder / "predictions_retrieval.jsonl"
+    path = folder / _PREDICTIONS
     if not path.exists():
         raise ValueError(f"there is no {path}: score the retrieval task with rec_align.eval")
     records = sorted(map(json.loads, path.read_text().splitlines()), key=lambda r: r["user_index"])
-    if [record["user_index"] for record in records] != held_out.users.tolist():
+    if [record["user_index"] for record in records] != users.user_index.tolist():
         raise ValueError(
-            f"{path} has {len(records):,} users, not those {len(held_out.users):,} that the "
+            f"{path} has {len(records):,} users, not those {len(users.user_index):,} that the "
             "split has: score the run again"
         )
-    items, _ = pad_lists([record["item_indices"] for record in records], NO_ITEM, np.int64)
-    return Lists(full=items)
+    full, _ = pad_lists([record["item_indices"] for record in records], NO_ITEM, np.int64)
+    saved = json.loads((folder / "metrics.json").read_text())["results"]["rec_align"]
+    name = f"full/hr@{PLACES}"
+    hits = hit_rate(rank_in_list(full, users.target), PLACES).mean()
+    if not math.isclose(saved["retrieval"][name], hits, abs_tol=1e-9):
+        raise ValueError(
+            f"{path} has an HR@{PLACES} of {hits:.4f}, metrics.json beside it "
+            f"{saved['retrieval'][name]:.4f}: they are of different scorings, so score the run again"
+        )
+    exact = [record["num_exact"] for record in records if "num_exact" in record]
+    return Lists(
+        full=full,
+        unseen=without_history(full, users.histories),
+        num_exact=np.array(exact) if len(exact) == len(records) else np.zeros(len(records)),
+    )
 
 
-def fit_baseline(name: str, corpus: str, seed: int) -> Baseline:
-    """Fits a baseline of `BASELINES` on the train split; validation stops it.
-
-    Raises:
-      ValueError: there is none of that name, or its library is not installed.
-    """
+def check_baseline(name: str) -> None:
+    """Raises `ValueError` where there is no such baseline, or its library is not installed."""
     if name not in BASELINES:
         raise ValueError(f"--baselines: there is no {name!r}; choose of {', '.join(BASELINES)}")
-    return BASELINES[name](
-        train_histories(read_histories(corpus, "train")),
-        len(read_catalogue(corpus)),
-        validation=read_held_out(corpus, "validation"),
-        seed=seed,
-    )
+    if name in NEED_IMPLICIT:
+        implicit_library.load()
 
 
-def baseline_lists(baseline: Baseline, held_out: HeldOut) -> Lists:
-    """What a baseline recommends, as many items as runs do."""
-    full, unseen = (
-        recommend(
-            baseline, held_out.users, held_out.histories, LIST_LENGTH, exclude_history=exclude
+def baseline_lists(
+    name: str, corpus: str, held_out: protocol.HeldOut, seeds: Sequence[int]
+) -> list[Lists]:
+    """What a baseline recommends, fitted with each seed; of equal scores the lower index first.
+
+    It learns from the train split; validation tells when to stop.
+    """
+    found = []
+    for seed in seeds[:1] if name in WITHOUT_SEED else seeds:
+        baseline = BASELINES[name](
+            protocol.train_histories(read_histories(corpus, "train")),
+            len(read_catalogue(corpus)),
+            validation=protocol.HeldOut.from_examples(read_histories(corpus, "validation")),
+            seed=seed,
         )
-        for exclude in (False, True)
-    )
-    return Lists(full=full, unseen=unseen)
+        full, unseen = (
+            protocol.recommend(
+                baseline, held_out.users, held_out.histories, PLACES, exclude_history=exclude
+            )
+            for exclude in (False, True)
+        )
+        found.append(Lists(full=full, unseen=unseen))
+    return found

@@ -11,7 +11,10 @@ compare.html.
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
+
+SPLITS = ("test", "validation")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baselines", default="popularity", metavar="NAMES",
         help="comma separated: popularity, item_knn, als, bpr_mf, sasrec (default popularity)",
     )  # fmt: skip
-    parser.add_argument("--split", default="test", help="test or validation (default test)")
-    parser.add_argument("--seed", type=int, default=0, help="of the baselines (default 0)")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="default test")
+    parser.add_argument("--seeds", default="0", help="of the baselines, comma separated (default 0)")
     parser.add_argument("--out", default="comparison", metavar="DIR", help="default ./comparison")
 
 
@@ -30,39 +33,43 @@ def run(args: argparse.Namespace) -> int:
     from etils import epath
 
     from rec_align import comparison_page, scored_runs
-    from rec_align.data.corpus import train_item_counts
     from rec_align.metrics import comparison, rendering
+    from rec_align.metrics.comparison_tables import tables
 
     systems = _systems(args.systems)
+    baselines = [name.strip() for name in args.baselines.split(",") if name.strip()]
+    for name in baselines:
+        if name in systems or baselines.count(name) > 1:
+            raise ValueError(f"two systems are called {name!r}: name a run otherwise, NAME=RUN")
+        scored_runs.check_baseline(name)
     folders = {
         name: [epath.Path(run) / f"eval_{args.split}" for run in runs]
         for name, runs in systems.items()
     }
-    corpus = scored_runs.corpus_of([folder for runs in folders.values() for folder in runs])
-    held_out = scored_runs.read_held_out(corpus, args.split)
+    contexts = {name: list(map(scored_runs.read_context, of)) for name, of in folders.items()}
+    corpus = scored_runs.corpus_of(folders, contexts)
+    users, held_out = scored_runs.read_users(corpus, args.split)
     lists = {
-        name: [scored_runs.read_lists(folder, held_out) for folder in runs]
-        for name, runs in folders.items()
+        name: [scored_runs.read_lists(folder, users) for folder in of]
+        for name, of in folders.items()
     }
-    for name in filter(None, args.baselines.split(",")):
-        baseline = scored_runs.fit_baseline(name, corpus, args.seed)
-        lists[name] = [scored_runs.baseline_lists(baseline, held_out)]
-    users = comparison.Users(
-        target=held_out.targets,
-        histories=held_out.histories,
-        item_counts=train_item_counts(corpus),
-    )
-    results = {"corpus": corpus, "split": args.split, "seed": args.seed, "runs": systems}
+    for name in baselines:
+        seeds = [int(seed) for seed in args.seeds.split(",")]
+        lists[name] = scored_runs.baseline_lists(name, corpus, held_out, seeds)
+    results = {"corpus": corpus, "split": args.split, "runs": contexts, "seeds": args.seeds}
     results |= comparison.compare(users, lists)
     output = epath.Path(args.out)
     output.mkdir(parents=True, exist_ok=True)
-    tables = [t for protocol in comparison.PROTOCOLS for t in comparison.tables(results, protocol)]
     title = f"{corpus}, {args.split} split"
+    if args.split == "validation":
+        title += ", which chose the checkpoints and stopped sasrec"
+    drawn = [table for protocol in comparison.PROTOCOLS for table in tables(results, protocol)]
     (output / "compare.json").write_text(json.dumps(results, indent=1) + "\n")
-    (output / "compare.md").write_text(f"## {title}\n\n{rendering.markdown(tables)}")
+    (output / "compare.md").write_text(f"## {title}\n\n{rendering.markdown(drawn)}")
     (output / "compare.html").write_text(comparison_page.render(results, title))
-    rendering.print_tables(comparison.tables(results))
-    print(f"with the history excluded and with plots besides: {output}/compare.html")
+    print(title)
+    rendering.print_tables(table for table in drawn if not table.title.startswith("NDCG"))
+    print(f"slices of users and plots: {output}/compare.html")
     return 0
 
 
@@ -70,10 +77,14 @@ def _systems(arguments: Sequence[str]) -> dict[str, list[str]]:
     """[NAME=]RUN[,RUN] -> {name: runs}; a run without a name is called by its folder."""
     systems: dict[str, list[str]] = {}
     for argument in arguments:
-        name, _, runs = argument.rpartition("=")
-        runs = [run.rstrip("/") for run in runs.split(",")]
-        name = name or runs[0].rsplit("/", 1)[-1]
+        # A folder's own name may hold "=" and ",".
+        name, _, runs = ("", "", argument) if os.path.exists(argument) else argument.rpartition("=")
+        found = [runs] if os.path.exists(runs) else runs.split(",")
+        found = [run.rstrip("/") for run in found]
+        name = name or found[0].rsplit("/", 1)[-1]
+        if not all(found) or len(set(found)) < len(found):
+            raise ValueError(f"{argument!r} names a run twice, or none: give [NAME=]RUN[,RUN]")
         if name in systems:
-            raise ValueError(f"two systems are called {name!r}: name them, NAME=RUN")
-        systems[name] = runs
+            raise ValueError(f"two systems are called {name!r}: name a run otherwise, NAME=RUN")
+        systems[name] = found
     return systems

@@ -21,26 +21,26 @@ def coverage(item_indices: np.ndarray, num_items: int, k: int) -> float:
     return float((shown != NO_ITEM).sum() / num_items)
 
 
-def novelty(item_indices: np.ndarray, item_counts: np.ndarray, k: int) -> np.ndarray:
-    """Mean self-information of each user's first k items, in bits (Zhou et al. 2010, section 2).
+def novelty(item_indices: np.ndarray, item_counts: np.ndarray, num_users: int, k: int) -> float:
+    """Mean self-information of the items in users' first k places, in bits; more is rarer.
 
-    An item's probability is its share of train interactions, each item counted once more, so that
-    one that nobody has is finite.
+    An item's probability is the share of users who have it, one more user having it than counted,
+    so that an item that nobody has is finite.
 
     Args:
       item_indices: [n, length] int, best first; -1 = no item, left out.
-      item_counts: [num_items] int, train interactions of each item.
+      item_counts: [num_items] int, users who have each item in train.
+      num_users: in train.
       k: how many places count.
 
     Returns:
-      [n] float64; 0 for a user without items.
+      Bits; NaN without any item.
 
-    Example: an item with a quarter of all is worth 2 bits.
-      >>> novelty(np.array([[0, -1]]), np.array([0, 2]), k=2).tolist()
-      [2.0]
+    Example: of 7 users 1 has item 0, which counts as 2 of 8.
+      >>> novelty(np.array([[0, -1]]), np.array([1, 2]), num_users=7, k=2)
+      2.0
     """
     top = np.asarray(item_indices)[:, :k]
-    share = (np.asarray(item_counts) + 1) / (np.sum(item_counts) + len(item_counts))
-    is_item = top != NO_ITEM
-    bits = np.where(is_item, -np.log2(share[np.where(is_item, top, 0)]), 0)
-    return bits.sum(axis=1) / np.maximum(is_item.sum(axis=1), 1)
+    share = np.minimum((np.asarray(item_counts) + 1) / (num_users + 1), 1)
+    items = top[top != NO_ITEM]
+    return float(-np.log2(share[items]).mean()) if items.size else float("nan")

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rec_align.metrics import bootstrap, seqio_metrics
+from rec_align.metrics import bootstrap
 from rec_align.metrics.beyond_accuracy import coverage, novelty
-from rec_align.metrics.rendering import Table, format_cell
+from rec_align.metrics.ranking import NO_ITEM, pad_lists, rank_in_list, rank_metrics_per_user
 from rec_align.metrics.slices import quantile_slices
 
-SHOWN = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
+SCORES = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
 PROTOCOLS = {"full": "history not excluded", "unseen": "history excluded"}
 PLACES = 10
-COVERAGE, NOVELTY = f"coverage@{PLACES}", f"novelty@{PLACES}"
+NUM_RESAMPLES = 10_000  # of a paired test, whose p-value is 2 / 10,001 at least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,13 @@ class Users:
       target: [n] int, item indices.
       histories: [n] int arrays, what each user had before.
       item_counts: [num_items] int, train interactions of each item.
+      user_index: [n] int, who they are; not needed to score them.
     """
 
     target: np.ndarray
     histories: Sequence[np.ndarray]
     item_counts: np.ndarray
+    user_index: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,11 +44,30 @@ class Lists:
 
     Attributes:
       full: [n, k] int, item indices, best first; -1 = no item.
-      unseen: the same without the items of the history; None: what is left of `full`.
+      unseen: [n, k] int, the same without the items of the history.
+      num_exact: [n] int, how many first places of `full` are proven to be the model's own; None:
+        all are.
     """
 
     full: np.ndarray
-    unseen: np.ndarray | None = None
+    unseen: np.ndarray
+    num_exact: np.ndarray | None = None
+
+
+def without_history(item_indices: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:
+    """What is left of lists; the rest moves up, -1 at the end.
+
+    Example:
+      >>> without_history(np.array([[4, 2, 7]]), [[2, 3]]).tolist()
+      [[4, 7, -1]]
+    """
+    rows = [
+        row[~np.isin(row, history)] for row, history in zip(item_indices, histories, strict=True)
+    ]
+    left, _ = pad_lists(rows, NO_ITEM, np.int64)
+    return np.pad(
+        left, ((0, 0), (0, item_indices.shape[1] - left.shape[1])), constant_values=NO_ITEM
+    )
 
 
 def compare(users: Users, systems: Mapping[str, Sequence[Lists]]) -> dict[str, Any]:
@@ -54,170 +75,119 @@ def compare(users: Users, systems: Mapping[str, Sequence[Lists]]) -> dict[str, A
 
     Args:
       users: whom and what was asked.
-      systems: name -> its runs.
+      systems: name -> its runs, at least one.
 
     Returns:
-      JSON: "num_users", "num_items", "systems" {name: {"num_runs", "metrics", "coverage@10",
-      "novelty@10", "difference" {metric: of `bootstrap.PairedDifference`}}} and "slices" {by:
-      {label: {"n", "systems": {name: metrics}}}}. Metrics are "full/hr@5", ..., each with `_low`,
-      `_high` and, of several runs, `_sd`.
+      JSON: "num_users", "num_items", "systems" {name: {"num_runs", "metrics", "difference" {metric:
+      of `bootstrap.PairedDifference`}}} and "slices" {by: {label: {"n", "systems": {name:
+      metrics}}}}. Metrics are `SCORES` under each of `PROTOCOLS`, "full/hr@5", with `_low`, `_high`
+      and, of several runs, `_sd`; and, of whole systems, "full/coverage@10", "full/novelty@10",
+      "full/short@10" (users with fewer items than that) and "proven@10".
 
     Raises:
-      ValueError: no system, or a list of users is not as long as the others.
+      ValueError: no system, a system without runs, or lists that do not fit users and catalogue.
 
     Example: one user, whose target is the second item of the only system's list.
       >>> users = Users(target=np.array([4]), histories=[[0]], item_counts=np.ones(5, int))
-      >>> found = compare(users, {"a": [Lists(full=np.array([[2, 4]]))]})
-      >>> found["systems"]["a"]["metrics"]["full/hr@5"], found["systems"]["a"]["coverage@10"]
-      (1.0, 0.4)
+      >>> rows = np.array([[2, 4]])
+      >>> found = compare(users, {"a": [Lists(full=rows, unseen=rows)]})
+      >>> metrics = found["systems"]["a"]["metrics"]
+      >>> metrics["full/hr@5"], metrics["full/coverage@10"], metrics["full/short@10"]
+      (1.0, 0.4, 1.0)
     """
-    if not systems:
-        raise ValueError("systems is empty; give one or more")
-    per_run = {name: [_per_user(users, lists) for lists in runs] for name, runs in systems.items()}
+    if not systems or not all(systems.values()):
+        raise ValueError("systems: give one or more, each with at least one run")
+    for name, runs in systems.items():
+        for lists in runs:
+            _check(name, lists, users)
+    per_run = {name: [_per_user(lists, users) for lists in runs] for name, runs in systems.items()}
     per_user = {
         name: {metric: np.mean([run[metric] for run in runs], axis=0) for metric in runs[0]}
         for name, runs in per_run.items()
     }
     first = next(iter(systems))
-    results: dict[str, Any] = {
-        "num_users": len(users.target),
-        "num_items": len(users.item_counts),
-        "systems": {},
-        "slices": {},
-    }
+    found: dict[str, Any] = {}
     for name, runs in systems.items():
-        found = {"num_runs": len(runs), "metrics": bootstrap.summarise(per_user[name])}
+        metrics = bootstrap.summarise(per_user[name])
         if len(runs) > 1:
             for metric in per_user[name]:
                 means = [run[metric].mean() for run in per_run[name]]
-                found["metrics"][f"{metric}_sd"] = float(np.std(means, ddof=1))
-        shown = [lists.full for lists in runs]
-        found[COVERAGE] = float(
-            np.mean([coverage(rows, len(users.item_counts), PLACES) for rows in shown])
-        )
-        found[NOVELTY] = float(
-            np.mean([novelty(rows, users.item_counts, PLACES) for rows in shown])
-        )
+                metrics[f"{metric}_sd"] = float(np.std(means, ddof=1))
+        found[name] = {"num_runs": len(runs), "metrics": metrics | _breadth(runs, users)}
         if name != first:
-            found["difference"] = {
+            found[name]["difference"] = {
                 metric: dataclasses.asdict(
-                    bootstrap.paired_difference(per_user[name][metric], per_user[first][metric])
+                    bootstrap.paired_difference(
+                        values, per_user[first][metric], num_resamples=NUM_RESAMPLES
+                    )
                 )
-                for metric in per_user[name]
+                for metric, values in per_user[name].items()
             }
-        results["systems"][name] = found
     sliced_by = {
         "items in the history": np.array([len(history) for history in users.histories]),
         "train interactions of the target": users.item_counts[users.target],
     }
-    for by, values in sliced_by.items():
-        results["slices"][by] = {
-            label: {
-                "n": int(mask.sum()),
-                "systems": {
-                    name: bootstrap.summarise(
-                        {metric: values[mask] for metric, values in metrics.items()}
-                    )
-                    for name, metrics in per_user.items()
-                },
-            }
-            for label, mask in quantile_slices(values)
-        }
-    return results
+    return {
+        "num_users": len(users.target),
+        "num_items": len(users.item_counts),
+        "systems": found,
+        "slices": {by: _slices(values, per_user) for by, values in sliced_by.items()},
+    }
 
 
-def tables(results: Mapping[str, Any], protocol: str = "full") -> list[Table]:
-    """The results of `compare` under one protocol, as tables: scores, differences, slices.
-
-    Args:
-      results: of `compare`.
-      protocol: "full" or "unseen".
-    """
-    names = [f"{protocol}/{metric}" for metric in SHOWN]
-    systems = results["systems"]
-    n, num_items = results["num_users"], results["num_items"]
-    how = PROTOCOLS[protocol]
-    asked = f"n = {n:,}; full ranking over {num_items:,} items, {how}"
-    drawn = [_scores(f"Retrieval, {how}", asked, systems, names)]
-    first, *others = systems
-    if others:
-        caption = (
-            f"the system less {first}, on the same users; [95 % interval] and p, two-sided, of a "
-            "paired bootstrap over users, not corrected for the number of tests"
-        )
-        rows = {
-            name: tuple(_difference(systems[name]["difference"][metric]) for metric in names)
-            for name in others
-        }
-        title = f"Against {first}, {how}"
-        drawn.append(
-            Table(title=title, caption=caption, columns=SHOWN, rows=rows, best=frozenset())
-        )
-    metric = f"{protocol}/ndcg@10"
-    for by, slices in results["slices"].items():
-        columns = tuple(f"{label} (n = {found['n']:,})" for label, found in slices.items())
-        of_system = {name: [s["systems"][name] for s in slices.values()] for name in systems}
-        drawn.append(
-            Table(
-                title=f"NDCG@10 by {by}, {how}",
-                caption=asked,
-                columns=columns,
-                rows={
-                    name: tuple(format_cell(metrics, metric) for metrics in found)
-                    for name, found in of_system.items()
-                },
-                best=_best(columns, {k: [m[metric] for m in v] for k, v in of_system.items()}),
+def _check(name: str, lists: Lists, users: Users) -> None:
+    for rows in (lists.full, lists.unseen):
+        if len(rows) != len(users.target):
+            raise ValueError(f"{name!r} has lists of {len(rows)} users, not {len(users.target)}")
+        if rows.max(initial=NO_ITEM) >= len(users.item_counts):
+            raise ValueError(
+                f"{name!r} recommends item {rows.max()}, beyond the {len(users.item_counts)} of "
+                "the catalogue: it is of another catalogue"
             )
-        )
-    return drawn
 
 
-def _per_user(users: Users, lists: Lists) -> dict[str, np.ndarray]:
-    targets = [
-        {"item_index": target, "history_item_indices": history}
-        for target, history in zip(users.target, users.histories, strict=True)
+def _per_user(lists: Lists, users: Users) -> dict[str, np.ndarray]:
+    found = {}
+    for protocol in PROTOCOLS:
+        ranks = rank_in_list(getattr(lists, protocol), users.target)
+        for name, values in rank_metrics_per_user(ranks).items():
+            if name in SCORES:
+                found[f"{protocol}/{name}"] = values
+    return found
+
+
+def _breadth(runs: Sequence[Lists], users: Users) -> dict[str, float]:
+    """What is not an average over users, averaged over runs."""
+    found = {}
+    num_items = len(users.item_counts)
+    for protocol in PROTOCOLS:
+        shown = [getattr(lists, protocol) for lists in runs]
+        of_runs = {
+            "coverage": [coverage(rows, num_items, PLACES) for rows in shown],
+            "novelty": [
+                novelty(rows, users.item_counts, len(users.histories), PLACES) for rows in shown
+            ],
+            "short": [
+                ((rows != NO_ITEM).sum(axis=1) < min(PLACES, num_items)).mean() for rows in shown
+            ],
+        }
+        for name, values in of_runs.items():
+            if np.isfinite(values).all():
+                found[f"{protocol}/{name}@{PLACES}"] = float(np.mean(values))
+    proven = [
+        1.0 if lists.num_exact is None else (lists.num_exact >= PLACES).mean() for lists in runs
     ]
-    given = {"item_indices": lists.full}
-    if lists.unseen is not None:
-        given["unseen_item_indices"] = lists.unseen
-    found = seqio_metrics.retrieval_per_user(targets, given)
-    return {name: values for name, values in found.items() if name.split("/")[1] in SHOWN}
+    return found | {f"proven@{PLACES}": float(np.mean(proven))}
 
 
-def _scores(title: str, asked: str, systems: Mapping[str, Any], names: Sequence[str]) -> Table:
-    several = any(found["num_runs"] > 1 for found in systems.values())
-    rows = {}
-    for system, found in systems.items():
-        metrics = found["metrics"]
-        cells = [str(found["num_runs"])] if several else []
-        for name in names:
-            spread = f" ± {metrics[f'{name}_sd']:.4f}" if f"{name}_sd" in metrics else ""
-            cells.append(format_cell(metrics, name) + spread)
-        rows[system] = (*cells, f"{found[COVERAGE]:.1%}", f"{found[NOVELTY]:.2f}")
-    spread = "; ± standard deviation over runs" if several else ""
-    return Table(
-        title=title,
-        caption=f"{asked}; [95 % bootstrap interval over users]{spread}; with the history, "
-        f"{COVERAGE}: share of the catalogue that anyone is shown, {NOVELTY}: bits an item",
-        columns=(*(["runs"] if several else []), *SHOWN, COVERAGE, NOVELTY),
-        rows=rows,
-        best=_best(SHOWN, {s: [v["metrics"][n] for n in names] for s, v in systems.items()}),
-    )
-
-
-def _best(
-    columns: Sequence[str], values: Mapping[str, Sequence[float]]
-) -> frozenset[tuple[str, str]]:
-    """Where each column's highest values stand, as `Table` wants it."""
-    highest = np.max(list(values.values()), axis=0)
-    return frozenset(
-        (system, column)
-        for system, row in values.items()
-        for column, value, top in zip(columns, row, highest, strict=True)
-        if value == top
-    )
-
-
-def _difference(found: Mapping[str, float]) -> str:
-    bounds = f"[{found['low']:+.3f}, {found['high']:+.3f}]"
-    return f"{found['difference']:+.4f} {bounds} p {found['p_value']:.3f}"
+def _slices(values: np.ndarray, per_user: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    return {
+        label: {
+            "n": int(mask.sum()),
+            "systems": {
+                name: bootstrap.summarise({m: of_users[mask] for m, of_users in metrics.items()})
+                for name, metrics in per_user.items()
+            },
+        }
+        for label, mask in quantile_slices(values)
+    }

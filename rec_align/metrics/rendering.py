@@ -59,7 +59,7 @@ def markdown(tables: Iterable[Table], ours: str | None = None) -> str:
         lines += ["|---" * (1 + len(table.columns)) + "|"]
         for name, cells in _rows(table, ours):
             shown = [f"**{cell}**" if is_best else cell for cell, is_best in cells]
-            lines.append("| " + " | ".join([name, *shown]) + " |")
+            lines.append("| " + " | ".join([name.replace("|", r"\|"), *shown]) + " |")
         lines.append("")
     return "\n".join(lines)
 
