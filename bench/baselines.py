@@ -1,7 +1,7 @@
 """The retrieval baselines on a corpus: fitted on train, stopped on validation, scored on test.
 
-Exact ranks within the whole catalogue, ties broken against us. The table is of rankings that leave
-the items of the history in, as the language models are scored; the record has those without too.
+Exact ranks within the whole catalogue, ties broken against us: `full` leaves the items of the
+history in, as the language models are scored, `unseen` takes them out.
 
   python bench/baselines.py --corpus ml_100k --seeds 0,1,2 \\
     --out bench/results/quality/baselines_ml_100k.json
@@ -20,6 +20,7 @@ from rec_align.eval import read_histories
 from rec_align.metrics.ranking import rank_metrics_per_user
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
+RANKINGS = {"full": False, "unseen": True}  # whether the history is excluded
 WITHOUT_SEED = ("popularity", "item_knn")
 
 
@@ -27,7 +28,7 @@ def metrics(baseline: protocol.Baseline, held_out: protocol.HeldOut) -> dict[str
     """Means over users, of rankings with and without the items of the history."""
     return {
         f"{name}/{metric}": float(values.mean())
-        for name, exclude_history in {"full": False, "unseen": True}.items()
+        for name, exclude_history in RANKINGS.items()
         for metric, values in rank_metrics_per_user(
             protocol.ranks(baseline, held_out, exclude_history=exclude_history)
         ).items()
@@ -58,14 +59,14 @@ def run(name: str, seed: int, splits: dict, num_items: int) -> dict:
     }
 
 
-def table(rows: list[dict]) -> None:
+def print_table(rows: list[dict], ranking: str) -> None:
     """Prints the mean and, of several seeds, the standard deviation of each baseline."""
-    print(f"{'baseline':12} {'seeds':>5} " + " ".join(f"{name:>14}" for name in METRICS))
+    print(f"{ranking:12} {'seeds':>5} " + " ".join(f"{name:>14}" for name in METRICS))
     for name in dict.fromkeys(row["baseline"] for row in rows):
         of_name = [row["test"] for row in rows if row["baseline"] == name]
         cells = []
         for metric in METRICS:
-            values = [test[f"full/{metric}"] for test in of_name]
+            values = [test[f"{ranking}/{metric}"] for test in of_name]
             spread = f" ±{statistics.stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.4f}{spread}")
         print(f"{name:12} {len(of_name):5} " + " ".join(f"{cell:>14}" for cell in cells))
@@ -89,7 +90,8 @@ def main() -> None:
         for seed in seeds:
             print(f"{name}, seed {seed}", flush=True)
             rows.append(run(name, seed, splits, num_items))
-    table(rows)
+    for ranking in RANKINGS:
+        print_table(rows, ranking)
     results = {
         "corpus": args.corpus,
         "num_users": len(splits["test"]),

@@ -1,7 +1,7 @@
 """Users and items as vectors whose products are scores: weighted least squares, and BPR.
 
-Both by implicit. The defaults were chosen on ML-100K's validation targets by NDCG@10 over items
-that are not in the history.
+Both by implicit. The defaults were chosen on ML-100K's validation targets by NDCG@10 without the
+items of the history, which both put first: of 12 (ALS) and 10 (BPR) settings the best, by little.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class ALS:
         seed: int = 0,
         report: Callable[[str], None] = print,
         num_factors: int = 64,
-        regularization: float = 0.01,
+        regularization: float = 10.0,
         alpha: float = 1.0,
         num_epochs: int = 15,
     ) -> "ALS":
@@ -107,7 +107,7 @@ class BPRMF:
         seed: int = 0,
         report: Callable[[str], None] = print,
         num_factors: int = 64,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.01,
         regularization: float = 0.01,
         num_epochs: int = 100,
     ) -> "BPRMF":

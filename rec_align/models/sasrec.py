@@ -2,7 +2,7 @@
 
 Kang and McAuley 2018 (arXiv 1808.09781): causal self-attention over item embeddings with learned
 positions, point-wise feed-forward, scores by the same item embeddings. LayerNorm stands before each
-part, as in their code, and once at the end. The loss is a cross-entropy over the catalogue or a
+part and once at the end. The loss is a cross-entropy over the catalogue or a
 sample of it (Klenitskiy and Vasilev 2023, arXiv 2309.07602: this, not the network, is what the
 original lacks).
 
