@@ -14,14 +14,13 @@ import time
 import measuring
 
 from rec_align.baselines import protocol
-from rec_align.baselines.registry import BASELINES
+from rec_align.baselines.registry import BASELINES, WITHOUT_SEED
 from rec_align.data.corpus import read_catalogue
 from rec_align.eval import read_histories
 from rec_align.metrics.ranking import rank_metrics_per_user
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
 RANKINGS = {"full": False, "unseen": True}  # whether the history is excluded
-WITHOUT_SEED = ("popularity", "item_knn")
 
 
 def metrics(baseline: protocol.Baseline, held_out: protocol.HeldOut) -> dict[str, float]:

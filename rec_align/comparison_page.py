@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,8 +130,11 @@ def _svg(figure, alt: str) -> str:
     import matplotlib
 
     file = io.BytesIO()
-    # The same bytes for the same results; text in the reader's fonts, which have more letters.
-    with matplotlib.rc_context({"svg.hashsalt": "rec_align", "svg.fonttype": "none"}):
+    # The same bytes for the same results; text in the reader's fonts, which have more letters than
+    # the one that it is measured with.
+    options = {"svg.hashsalt": "rec_align", "svg.fonttype": "none"}
+    with matplotlib.rc_context(options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(file, format="svg", metadata={"Date": None})
     code = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{code}">'
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{code}"/>'

@@ -117,7 +117,7 @@ def read_lists(folder: epath.Path, users: Users) -> Lists:
     if not math.isclose(saved["retrieval"][name], hits, abs_tol=1e-9):
         raise ValueError(
             f"{path} has an HR@{PLACES} of {hits:.4f}, metrics.json beside it "
-            f"{saved['retrieval'][name]:.4f}: they are of different scorings, so score the run again"
+            f"{saved['retrieval'][name]:.4f}: not of one scoring, so score the run again"
         )
     exact = [record["num_exact"] for record in records if "num_exact" in record]
     return Lists(
@@ -132,7 +132,8 @@ def check_baseline(name: str) -> None:
     if name not in BASELINES:
         raise ValueError(f"--baselines: there is no {name!r}; choose of {', '.join(BASELINES)}")
     if name in NEED_IMPLICIT:
-        implicit_library.load()
+        with implicit_library.using("nearest_neighbours"):
+            pass
 
 
 def baseline_lists(

@@ -19,3 +19,6 @@ BASELINES: dict[str, Fit] = {
     "bpr_mf": BPRMF.fit,
     "sasrec": SASRec.fit,
 }
+
+WITHOUT_SEED = ("popularity", "item_knn")  # the same whatever the seed
+NEED_IMPLICIT = ("item_knn", "als", "bpr_mf")

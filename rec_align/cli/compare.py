@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma separated: popularity, item_knn, als, bpr_mf, sasrec (default popularity)",
     )  # fmt: skip
     parser.add_argument("--split", choices=SPLITS, default="test", help="default test")
-    parser.add_argument("--seeds", default="0", help="of the baselines, comma separated (default 0)")
+    parser.add_argument(
+        "--seeds", default="0", help="of the baselines, comma separated (default 0)"
+    )
     parser.add_argument("--out", default="comparison", metavar="DIR", help="default ./comparison")
 
 
