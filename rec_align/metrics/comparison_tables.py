@@ -31,6 +31,7 @@ def tables(results: Mapping[str, Any], protocol: str = "full") -> list[Table]:
     return [
         _scores(results["systems"], protocol, asked),
         *_differences(results["systems"], protocol),
+        _breadth(results["systems"], protocol),
         *(_slices(by, slices, protocol, asked) for by, slices in results["slices"].items()),
     ]
 
@@ -38,9 +39,6 @@ def tables(results: Mapping[str, Any], protocol: str = "full") -> list[Table]:
 def _scores(systems: Mapping[str, Any], protocol: str, asked: str) -> Table:
     several = any(found["num_runs"] > 1 for found in systems.values())
     names = [f"{protocol}/{name}" for name in SCORES]
-    coverage, novelty, short = (
-        f"{protocol}/{name}@{PLACES}" for name in ("coverage", "novelty", "short")
-    )
     rows = {}
     for system, found in systems.items():
         metrics = found["metrics"]
@@ -48,20 +46,38 @@ def _scores(systems: Mapping[str, Any], protocol: str, asked: str) -> Table:
         for name in names:
             spread = f" ± {metrics[f'{name}_sd']:.4f}" if f"{name}_sd" in metrics else ""
             cells.append(format_cell(metrics, name) + spread)
-        bits = f"{metrics[novelty]:.2f}" if novelty in metrics else "-"
-        cells += [f"{metrics[coverage]:.1%}", bits, f"{metrics[short]:.1%}"]
-        rows[system] = (*cells, f"{metrics[f'proven@{PLACES}']:.1%}")
-    breadth = tuple(f"{name}@{PLACES}" for name in ("coverage", "novelty", "short", "proven"))
+        rows[system] = tuple(cells)
     spread = "; ± standard deviation over runs" if several else ""
     return Table(
         title=f"Retrieval, {PROTOCOLS[protocol]}",
-        caption=f"{asked}; [95 % bootstrap interval over users]{spread}. In the first {PLACES} "
-        "places: coverage, the share of the catalogue that anyone is shown; novelty, bits an item, "
-        "more is rarer; short, users with fewer items than that, who may miss their target for it; "
-        "proven, users whose top is proven to be the model's own, before the history is excluded",
-        columns=(*(["runs"] if several else []), *SCORES, *breadth),
+        caption=f"{asked}; [95 % bootstrap interval over users]{spread}",
+        columns=(*(["runs"] if several else []), *SCORES),
         rows=rows,
         best=_best(SCORES, {s: [v["metrics"][n] for n in names] for s, v in systems.items()}),
+    )
+
+
+def _breadth(systems: Mapping[str, Any], protocol: str) -> Table:
+    columns = ("coverage", "novelty", "short", "proven")
+    rows = {}
+    for system, found in systems.items():
+        metrics = found["metrics"] | {
+            f"{protocol}/proven@{PLACES}": found["metrics"][f"proven@{PLACES}"]
+        }
+        values = {name: metrics.get(f"{protocol}/{name}@{PLACES}") for name in columns}
+        rows[system] = tuple(
+            "-" if value is None else f"{value:.2f} bits" if name == "novelty" else f"{value:.1%}"
+            for name, value in values.items()
+        )
+    return Table(
+        title=f"The first {PLACES} places, {PROTOCOLS[protocol]}",
+        caption="coverage: share of the catalogue that anyone is shown; novelty: self-information "
+        "of an item, more is rarer; short: users who get fewer items, and may miss their target "
+        "for it; proven: users whose top is proven to be the model's own, not the beam's, before "
+        "the history is excluded",
+        columns=columns,
+        rows=rows,
+        best=frozenset(),
     )
 
 

@@ -145,7 +145,8 @@ def test_breadth_by_hand():
 
 
 def test_tables_name_the_protocol_and_mark_the_best(results):
-    scores, difference, by_history, by_popularity = tables(results, "unseen")
+    scores, difference, breadth, by_history, by_popularity = tables(results, "unseen")
+    assert breadth.rows["half"][-1] == "100.0%" and breadth.rows["half"][1].endswith(" bits")
     assert "history excluded" in scores.caption and "n = 40" in scores.caption
     assert scores.columns[0] == "runs" and scores.rows["two"][0] == "2"
     assert {name for name, column in scores.best if column == "hr@5"} == {"third"}
