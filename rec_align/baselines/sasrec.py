@@ -109,7 +109,8 @@ class SASRec:
             model = cls(config=config, params=state[0])
             found = float(ndcg(protocol.ranks(model, validation), 10).mean())
             if found > best_ndcg:
-                best, best_ndcg, best_epoch = jax.device_get(state[0]), found, epoch
+                # A copy: the next epoch is given these very buffers.
+                best, best_ndcg, best_epoch = jax.tree.map(np.array, state[0]), found, epoch
             stopped = epoch - best_epoch >= patience
             if time.monotonic() - said > _SECONDS or stopped or epoch == num_epochs:
                 said = time.monotonic()
