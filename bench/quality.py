@@ -3,7 +3,7 @@
   python bench/quality.py bench/quality/item_indices_ml_100k.toml --runs runs/quality
 
 A config names the corpus, the seeds, the baselines, and each system's mixture and gin bindings;
-those under `train` are for training alone. Finished runs are read again, interrupted ones go on.
+those under `train` are for training alone, `scoring` for evaluation. Finished runs are read again, interrupted ones go on.
 The record, bench/results/quality/NAME.json, holds the config, what `rec-align compare` found, every
 run's own metrics and seconds, and how each index writes items.
 """
@@ -64,10 +64,11 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     both = {name: value for name, value in system.items() if name not in ("mixture", "train")}
     both = config.get("gin", {}) | both
     training = config.get("train", {}) | system.get("train", {}) | {"SEED": seed}
+    scoring = config.get("scoring", {})
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index = item_writing.open_writing(corpus).sha256
-    made_with = json.dumps([model, mixture, both, training, index])
+    made_with = json.dumps([model, mixture, both, training, scoring, index])
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:
         raise ValueError(
@@ -79,7 +80,7 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     if not found.exists():
         train_run(folder, mixture, bindings(both | training), model)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"
-        _call("eval", folder, scored, bindings(both), model)
+        _call("eval", folder, scored, bindings(both | scoring), model)
     metrics = json.loads(found.read_text())
     return {
         "seed": seed,
