@@ -3,9 +3,9 @@
   python bench/quality.py bench/quality/item_indices_ml_100k.toml --runs runs/quality
 
 A config names the corpus, the seeds, the baselines, and each system's mixture and gin bindings;
-those under `train` are for training alone, `scoring` for evaluation. Finished runs are read again, interrupted ones go on.
-The record, bench/results/quality/NAME.json, holds the config, what `rec-align compare` found, every
-run's own metrics and seconds, and how each index writes items.
+those under `train` are for training alone, those under `scoring` for evaluation. Finished runs are
+read again, interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config,
+what `rec-align compare` found, every run's own metrics and seconds, and how each index writes items.
 """
 
 import argparse
