@@ -5,7 +5,7 @@
 A config names the corpus, the seeds, the baselines, and each system's mixture and gin bindings;
 those under `train` are for training alone, those under `scoring` for evaluation. Finished runs are
 read again, interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config,
-what `rec-align compare` found, every run's own metrics and seconds, and how each index writes items.
+what `rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from rec_align import item_indices
 from rec_align.cli.main import main as rec_align
 from rec_align.pipeline import item_writing
 
+_OF_SYSTEM = ("mixture", "train", "seeds")  # the rest of a system's entries are gin bindings
 RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
 
 
@@ -61,7 +62,7 @@ def _call(entry: str, folder: pathlib.Path, task: str, arguments: list[str], mod
 def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathlib.Path) -> dict:
     """Trains and scores one run, or reads it; returns its metrics, checkpoint and seconds."""
     corpus, model = config["corpus"], config.get("model", "tiny")
-    both = {name: value for name, value in system.items() if name not in ("mixture", "train")}
+    both = {name: value for name, value in system.items() if name not in _OF_SYSTEM}
     both = config.get("gin", {}) | both
     training = config.get("train", {}) | system.get("train", {}) | {"SEED": seed}
     scoring = config.get("scoring", {})
@@ -102,10 +103,11 @@ def main() -> None:
     wanted = args.systems.split(",") if args.systems else list(config["systems"])
     runs, folders = {}, {}
     for system in wanted:
-        folders[system] = [args.runs / name / f"{system}_{seed}" for seed in config["seeds"]]
+        seeds = config["systems"][system].get("seeds", config["seeds"])
+        folders[system] = [args.runs / name / f"{system}_{seed}" for seed in seeds]
         runs[system] = [
             run(config, config["systems"][system], seed, folder)
-            for seed, folder in zip(config["seeds"], folders[system], strict=True)
+            for seed, folder in zip(seeds, folders[system], strict=True)
         ]
         hits = [f"{found['metrics']['retrieval']['full/hr@10']:.4f}" for found in runs[system]]
         print(f"{system}: HR@10 {', '.join(hits)}", flush=True)

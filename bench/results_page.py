@@ -1,5 +1,7 @@
 """Fills the tables of docs/results.md from bench/results: python bench/results_page.py"""
 
+import statistics
+
 from pages import fill, read, table
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
@@ -26,6 +28,23 @@ def _mean_and_spread(metrics: dict[str, float], name: str) -> str:
     return f"{metrics[name]:.4f}{spread}"
 
 
+def of_baselines(corpus: str) -> str:
+    """Each baseline with and without the history's items, mean and deviation over seeds."""
+    record = read(f"quality/baselines_{corpus}")
+    rows = []
+    for name in dict.fromkeys(run["baseline"] for run in record["runs"]):
+        runs = [run["test"] for run in record["runs"] if run["baseline"] == name]
+        cells = []
+        for metric in ("hr@10", "ndcg@10"):
+            for history in ("full", "unseen"):
+                values = [run[f"{history}/{metric}"] for run in runs]
+                spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+                cells.append(f"{statistics.mean(values):.4f}{spread}")
+        rows.append((name, len(runs), *cells))
+    heads = ("HR@10", "HR@10, history excluded", "NDCG@10", "NDCG@10, history excluded")
+    return table(("", "seeds", *heads), rows)
+
+
 def of_cold_start() -> str:
     results = read("cold_start")
     rows = []
@@ -45,6 +64,8 @@ def main() -> None:
         {
             "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
+            "baselines_ml_100k": lambda: of_baselines("ml_100k"),
+            "baselines_beauty": lambda: of_baselines("beauty"),
             "cold_start": of_cold_start,
         },
     )
