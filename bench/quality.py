@@ -114,7 +114,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as output:
         systems = [f"{system}={','.join(map(str, of))}" for system, of in folders.items()]
         baselines = ",".join(config.get("baselines", ["popularity"]))
-        if rec_align(["compare", *systems, "--baselines", baselines, "--out", output]):
+        options = ["--baselines", baselines, "--seeds", ",".join(map(str, config["seeds"]))]
+        if rec_align(["compare", *systems, *options, "--out", output]):
             sys.exit(1)
         compared = json.loads((pathlib.Path(output) / "compare.json").read_text())
     del compared["runs"]  # folders of this machine
