@@ -10,17 +10,17 @@ from etils import epath
 
 from rec_align.baselines import implicit_library, protocol
 from rec_align.baselines.registry import BASELINES, NEED_IMPLICIT, WITHOUT_SEED
-from rec_align.data.corpus import read_catalogue, read_manifest, train_item_counts
+from rec_align.data.corpus import read_catalogue, read_manifest
 from rec_align.eval import read_histories
-from rec_align.metrics.comparison import PLACES, Lists, Users, without_history
+from rec_align.metrics.comparison import PLACES, Lists, without_history
 from rec_align.metrics.ranking import NO_ITEM, hit_rate, pad_lists, rank_in_list
 
 _PREDICTIONS = "predictions_retrieval.jsonl"
 _CONTEXT = ("corpus", "corpus_manifest", "num_items")
 
 
-def read_context(folder: epath.Path) -> dict[str, Any]:
-    """What `rec_align.eval` said of a run it scored.
+def read_metrics(folder: epath.Path) -> dict[str, Any]:
+    """What `rec_align.eval` said of a run it scored: its metrics.json.
 
     Args:
       folder: RUN/eval_SPLIT.
@@ -41,7 +41,7 @@ def read_context(folder: epath.Path) -> dict[str, Any]:
     missing = [name for name in _CONTEXT if name not in saved["context"]]
     if missing:
         raise ValueError(f"{path} does not say {', '.join(missing)}, as older ones do not: {again}")
-    return saved["context"]
+    return saved
 
 
 def corpus_of(
@@ -78,25 +78,19 @@ def corpus_of(
     return corpus
 
 
-def read_users(corpus: str, split: str) -> tuple[Users, protocol.HeldOut]:
-    """Who is asked, by rising user index: as `comparison` and as the baselines take them."""
+def read_held_out(corpus: str, split: str) -> protocol.HeldOut:
+    """The users, histories and targets of "test" or "validation", by rising user index."""
     examples = read_histories(corpus, split)
-    held_out = protocol.HeldOut.from_examples(sorted(examples, key=lambda e: e["user_index"]))
-    users = Users(
-        target=held_out.targets,
-        histories=held_out.histories,
-        item_counts=train_item_counts(corpus),
-        user_index=held_out.users,
-    )
-    return users, held_out
+    return protocol.HeldOut.from_examples(sorted(examples, key=lambda e: e["user_index"]))
 
 
-def read_lists(folder: epath.Path, users: Users) -> Lists:
+def read_lists(folder: epath.Path, metrics: Mapping[str, Any], held_out: protocol.HeldOut) -> Lists:
     """What a run recommended to each user.
 
     Args:
       folder: RUN/eval_SPLIT.
-      users: of the same split.
+      metrics: of `read_metrics`.
+      held_out: of the same split.
 
     Raises:
       ValueError: the predictions are missing, of other users, or not those that were scored.
@@ -105,24 +99,23 @@ def read_lists(folder: epath.Path, users: Users) -> Lists:
     if not path.exists():
         raise ValueError(f"there is no {path}: score the retrieval task with rec_align.eval")
     records = sorted(map(json.loads, path.read_text().splitlines()), key=lambda r: r["user_index"])
-    if [record["user_index"] for record in records] != users.user_index.tolist():
+    if [record["user_index"] for record in records] != held_out.users.tolist():
         raise ValueError(
-            f"{path} has {len(records):,} users, not those {len(users.user_index):,} that the "
+            f"{path} has {len(records):,} users, not those {len(held_out.users):,} that the "
             "split has: score the run again"
         )
     full, _ = pad_lists([record["item_indices"] for record in records], NO_ITEM, np.int64)
-    saved = json.loads((folder / "metrics.json").read_text())["results"]["rec_align"]
-    name = f"full/hr@{PLACES}"
-    hits = hit_rate(rank_in_list(full, users.target), PLACES).mean()
-    if not math.isclose(saved["retrieval"][name], hits, abs_tol=1e-9):
+    scored = metrics["results"]["rec_align"]["retrieval"][f"full/hr@{PLACES}"]
+    hits = hit_rate(rank_in_list(full, held_out.targets), PLACES).mean()
+    if not math.isclose(scored, hits, abs_tol=1e-9):
         raise ValueError(
             f"{path} has an HR@{PLACES} of {hits:.4f}, metrics.json beside it "
-            f"{saved['retrieval'][name]:.4f}: not of one scoring, so score the run again"
+            f"{scored:.4f}: not of one scoring, so score the run again"
         )
     exact = [record["num_exact"] for record in records if "num_exact" in record]
     return Lists(
         full=full,
-        unseen=without_history(full, users.histories),
+        unseen=without_history(full, held_out.histories),
         num_exact=np.array(exact) if len(exact) == len(records) else np.zeros(len(records)),
     )
 
@@ -137,25 +130,29 @@ def check_baseline(name: str) -> None:
 
 
 def baseline_lists(
-    name: str, corpus: str, held_out: protocol.HeldOut, seeds: Sequence[int]
-) -> list[Lists]:
-    """What a baseline recommends, fitted with each seed; of equal scores the lower index first.
+    names: Sequence[str], corpus: str, held_out: protocol.HeldOut, seeds: Sequence[int]
+) -> dict[str, list[Lists]]:
+    """What baselines recommend, fitted with each seed; of equal scores the lower index first.
 
-    It learns from the train split; validation tells when to stop.
+    They learn from the train split; validation tells when to stop.
     """
-    found = []
-    for seed in seeds[:1] if name in WITHOUT_SEED else seeds:
-        baseline = BASELINES[name](
-            protocol.train_histories(read_histories(corpus, "train")),
-            len(read_catalogue(corpus)),
-            validation=protocol.HeldOut.from_examples(read_histories(corpus, "validation")),
-            seed=seed,
-        )
+    if not names:
+        return {}
+    train = protocol.train_histories(read_histories(corpus, "train"))
+    validation = read_held_out(corpus, "validation")
+    num_items = len(read_catalogue(corpus))
+
+    def lists(name: str, seed: int) -> Lists:
+        baseline = BASELINES[name](train, num_items, validation=validation, seed=seed)
         full, unseen = (
             protocol.recommend(
                 baseline, held_out.users, held_out.histories, PLACES, exclude_history=exclude
             )
             for exclude in (False, True)
         )
-        found.append(Lists(full=full, unseen=unseen))
-    return found
+        return Lists(full=full, unseen=unseen)
+
+    return {
+        name: [lists(name, seed) for seed in (seeds[:1] if name in WITHOUT_SEED else seeds)]
+        for name in names
+    }

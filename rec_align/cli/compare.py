@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from etils import epath
 
     from rec_align import comparison_page, scored_runs
+    from rec_align.data.corpus import train_item_counts
     from rec_align.metrics import comparison, rendering
     from rec_align.metrics.comparison_tables import tables
 
@@ -48,16 +49,24 @@ def run(args: argparse.Namespace) -> int:
         name: [epath.Path(run) / f"eval_{args.split}" for run in runs]
         for name, runs in systems.items()
     }
-    contexts = {name: list(map(scored_runs.read_context, of)) for name, of in folders.items()}
+    saved = {name: list(map(scored_runs.read_metrics, of)) for name, of in folders.items()}
+    contexts = {name: [metrics["context"] for metrics in of] for name, of in saved.items()}
     corpus = scored_runs.corpus_of(folders, contexts)
-    users, held_out = scored_runs.read_users(corpus, args.split)
+    held_out = scored_runs.read_held_out(corpus, args.split)
     lists = {
-        name: [scored_runs.read_lists(folder, users) for folder in of]
+        name: [
+            scored_runs.read_lists(folder, metrics, held_out)
+            for folder, metrics in zip(of, saved[name], strict=True)
+        ]
         for name, of in folders.items()
     }
-    for name in baselines:
-        seeds = [int(seed) for seed in args.seeds.split(",")]
-        lists[name] = scored_runs.baseline_lists(name, corpus, held_out, seeds)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    lists |= scored_runs.baseline_lists(baselines, corpus, held_out, seeds)
+    users = comparison.Users(
+        target=held_out.targets,
+        histories=held_out.histories,
+        item_counts=train_item_counts(corpus),
+    )
     results = {"corpus": corpus, "split": args.split, "runs": contexts, "seeds": args.seeds}
     results |= comparison.compare(users, lists)
     output = epath.Path(args.out)

@@ -29,13 +29,11 @@ class Users:
       target: [n] int, item indices.
       histories: [n] int arrays, what each user had before.
       item_counts: [num_items] int, train interactions of each item.
-      user_index: [n] int, who they are; not needed to score them.
     """
 
     target: np.ndarray
     histories: Sequence[np.ndarray]
     item_counts: np.ndarray
-    user_index: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
