@@ -17,7 +17,7 @@ ROOMS = {
     "prompts": (set(), JAX | TENSORFLOW),
     "metrics": (set(), JAX | TENSORFLOW),
     "decoding": (set(), TENSORFLOW),
-    "baselines": ({"metrics", "models"}, TENSORFLOW),
+    "baselines": ({"data", "metrics", "models"}, TENSORFLOW),
     "indexing": ({"data"}, TENSORFLOW),
     "models": (set(), TENSORFLOW),
     "training": ({"models", "decoding"}, TENSORFLOW),

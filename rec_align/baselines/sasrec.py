@@ -7,7 +7,6 @@ place each time.
 
 import dataclasses
 import functools
-import io
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from etils import epath
 from flax import traverse_util
 
 from rec_align.baselines import protocol
+from rec_align.data.arrays import write_arrays
 from rec_align.metrics.ranking import ndcg
 from rec_align.models.sasrec import (
     SASRecConfig,
@@ -140,9 +140,7 @@ class SASRec:
     def save(self, path: epath.PathLike) -> None:
         """Writes one file, an .npz of all arrays and the config."""
         arrays = traverse_util.flatten_dict(jax.device_get(dict(self.params)), sep="/")
-        file = io.BytesIO()  # a bucket's file cannot be gone back in, as a zip's writer does
-        np.savez(file, config=json.dumps(dataclasses.asdict(self.config)), **arrays)
-        epath.Path(path).write_bytes(file.getvalue())
+        write_arrays(path, {"config": json.dumps(dataclasses.asdict(self.config)), **arrays})
 
     @classmethod
     def load(cls, path: epath.PathLike) -> "SASRec":

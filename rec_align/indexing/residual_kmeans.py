@@ -8,11 +8,11 @@ items: 401 share all three codes with another one without the projection, 36 wit
 """
 
 import dataclasses
-import io
-from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
+
+from rec_align.data.arrays import write_arrays
 
 NUM_DIMS = 64
 _CHUNK = 65_536  # rows whose distances to all codes are held at once
@@ -103,13 +103,6 @@ class ResidualKMeans:
             names = [name for name in arrays.files if name.startswith("codebook_")]
             codebooks = tuple(arrays[f"codebook_{level}"] for level in range(len(names)))
             return cls(arrays["mean"], arrays["basis"], codebooks)
-
-
-def write_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz, on a disk or in a bucket."""
-    file = io.BytesIO()  # a bucket's file cannot be gone back in, as a zip's writer does
-    np.savez(file, **arrays)
-    epath.Path(path).write_bytes(file.getvalue())
 
 
 def kmeans(rows: np.ndarray, num_codes: int, *, seed: int) -> np.ndarray:

@@ -21,12 +21,12 @@ from etils import epath
 from flax import linen as nn
 from flax import traverse_util
 
+from rec_align.data.arrays import write_arrays
 from rec_align.indexing.residual_kmeans import (
     check_embeddings,
     check_sizes,
     kmeans,
     nearest,
-    write_arrays,
 )
 
 Array = jax.Array
