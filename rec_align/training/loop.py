@@ -16,6 +16,7 @@ from rec_align.models.lora import split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints, shapes
+from rec_align.training.host_memory import keep_freed_memory
 from rec_align.training.prefetch import prefetch
 from rec_align.training.progress import Writer, progress_bar
 from rec_align.training.state import (
@@ -101,6 +102,7 @@ def train(
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
     mesh = mesh or sharding.make_mesh()
+    keep_freed_memory(mesh)
     _check_adapters(network, initial_params)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
     stop = StopRequest()
