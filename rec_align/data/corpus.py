@@ -25,11 +25,11 @@ import numpy as np
 from etils import epath
 
 import rec_align
-from rec_align.data import by_part, histories_tfds, user_log, vocabulary
+from rec_align.data import by_part, histories_tfds, shards, user_log, vocabulary
 from rec_align.data import catalogue as catalogue_lib
 from rec_align.data import sources as sources_lib
 
-VERSION = histories_tfds.VERSION
+VERSION = shards.VERSION
 _MANIFEST = "corpus.json"
 _CATALOGUE = "catalogue.jsonl"
 _COUNTS = "train_item_counts.npy"
