@@ -74,6 +74,11 @@ def read_manifest(name: str, data_dir: epath.PathLike | None = None) -> dict[str
     return json.loads(_existing(_MANIFEST, name, data_dir).read_text(encoding="utf-8"))
 
 
+def reviews_dir(name: str, data_dir: epath.PathLike | None = None) -> epath.Path:
+    """Returns where a corpus's reviews are, whether it has any or not."""
+    return corpus_dir(name, data_dir) / reviews_tfds.FOLDER
+
+
 def num_reviews(name: str, data_dir: epath.PathLike | None = None) -> dict[str, int]:
     """Returns split -> how many reviews it has; {} where the corpus has none."""
     return read_manifest(name, data_dir).get("num_reviews", {})  # older manifests do not say
