@@ -158,6 +158,7 @@ class Amazon2014(Source):
         return None
 
     def by_file(self, report: Callable[[str], None]) -> list[Source]:
+        report(f"reading {self.reviews_path}")
         return [self]
 
     def where(self, rows: Sequence[int]) -> str:
