@@ -6,7 +6,7 @@ The way through the room: `sources` finds files, `tables` reads any table in bat
 `beam_build` the same on Apache Beam: `by_part` sums what the parts say), `vocabulary` trains the
 tokenizer, `histories_tfds` writes the dataset, and `corpus` builds and opens all of it. Where a
 source has review text (see `amazon2014`), `review_parts` takes it to the users' parts,
-`explanations` finds the sentence that matters, and `reviews_tfds` writes a dataset of its own. A new
-dataset is one file here (see `movielens`). Nothing here imports JAX; TensorFlow is imported only
-while a dataset is being written.
+`explanations` finds the sentence that matters, and `reviews_tfds` writes a dataset of its own. A
+new dataset is one file here (see `movielens`). Nothing here imports JAX; TensorFlow is imported
+only while a dataset is being written.
 """

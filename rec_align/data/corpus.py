@@ -220,7 +220,7 @@ def build_corpus(
         reviews = None
         if (texts_of_rows := source.reviews()) is not None:
             report("reading the text of the reviews")
-            reviews = review_parts.gather(texts_of_rows, log, folder)
+            reviews = review_parts.gather(texts_of_rows, log, folder, report)
         manifest = {
             "name": name,
             "version": VERSION,

@@ -1,7 +1,8 @@
 """Review text on disk in parts by user: the second pass over a source, once the histories are cut.
 
 Sits between `user_log` and `reviews_tfds`. A row of the source belongs to one interaction of one
-history or to none, so a byte a row says where its text goes; of the text itself one review is held.
+history or to none, so a byte a row says where its text goes; of the text itself one review is held,
+and the files need as much room as all of it.
 Of reviews that repeat one another (same user, item and time) the log keeps the first, and so its
 text. A review belongs to the split whose news its interaction is: see `splits`. Where a user met a
 held-out item before, those earlier reviews are left out, so no pair of user and item is in two
@@ -11,7 +12,7 @@ splits.
 import dataclasses
 import random
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -41,7 +42,10 @@ class ReviewParts:
 
 
 def gather(
-    reviews: Iterable[tuple[int, str, str]], log: user_log.UserLog, folder: epath.Path
+    reviews: Iterable[tuple[int, str, str]],
+    log: user_log.UserLog,
+    folder: epath.Path,
+    report: Callable[[str], None],
 ) -> ReviewParts:
     """Puts the text of the kept interactions into a file for each part.
 
@@ -49,6 +53,7 @@ def gather(
       reviews: row, text and summary, in the order of the source.
       log: the histories, and the rows that they are from.
       folder: an existing directory.
+      report: told how many reviews are left out.
 
     Returns:
       The files, and what train reviews say.
@@ -57,13 +62,16 @@ def gather(
     num_splits = len(splits.SPLITS)
     paths = [folder / f"{part}.reviews" for part in range(len(log.history_rows))]
     files = [path.open("wb") for path in paths]
-    counts = [0] * num_splits
+    counts, num_empty = [0] * num_splits, 0
     counter, sample = explanations.FeatureCounter(), _Sample(MAX_SENTENCES)
     try:
         for row, text, summary in reviews:
             code = int(codes[row]) if row < len(codes) else 0
-            text = clean_text(text) if code else ""
+            if not code:
+                continue
+            text = clean_text(text)
             if not text:
+                num_empty += 1
                 continue
             part, split = divmod(code - 1, num_splits)
             counts[split] += 1
@@ -75,6 +83,13 @@ def gather(
     finally:
         for file in files:
             file.close()
+    num_repeated = log.after["interactions"] - np.count_nonzero(codes)
+    for count, what in (
+        (num_empty, "without text"),
+        (num_repeated, "of an item whose later review, by the same user, is held out"),
+    ):
+        if count:
+            report(f"reviews left out, {what}: {count:,}")
     return ReviewParts(
         files=paths,
         num_reviews=dict(zip(splits.SPLITS, counts, strict=True)),

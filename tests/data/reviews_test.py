@@ -158,8 +158,14 @@ def test_one_interaction_has_one_review(tmp_path):
         line("u1", "i0", 99, "u1 i0, held out"),  # so the first review of i0 has no place
         line("u2", "i0", 5, "u2 i0, before"),  # two interactions in train, two reviews
         line("lone", "i0", 5, "not in the 2-core"),
+        line("u2", "i1", 4, " \n"),
     ]
-    manifest = build(tmp_path, lines)
+    report = []
+    manifest = build(tmp_path, lines, report=report.append)
+    assert [line for line in report if "left out" in line] == [
+        "reviews left out, without text: 1",
+        "reviews left out, of an item whose later review, by the same user, is held out: 1",
+    ]
     assert [note["where"] for note in manifest["skipped"]] == ["reviews.json, line 13"]
     reviews = read_reviews(tmp_path / "out", "shop")
     found = {split: sorted(review["text"] for review in reviews[split]) for split in SPLITS}
@@ -209,7 +215,7 @@ def test_only_train_reviews_are_learned_from(tmp_path):
     log = user_log.read(
         source, tmp_path, k_core=2, report=lambda line: None, reader=user_log.Streamed()
     )
-    reviews = review_parts.gather(source.reviews(), log, tmp_path)
+    reviews = review_parts.gather(source.reviews(), log, tmp_path, print)
     assert reviews.features == {"trumpet": 12}
     assert set(reviews.sentences) == {"I like the trumpet of this one very much."}
 
