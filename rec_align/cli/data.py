@@ -2,12 +2,16 @@
 
   rec-align data build ml_100k
   rec-align data build my_shop --interactions clicks.csv.gz --items products.jsonl
+  rec-align data build musical amazon2014 --reviews reviews_X_5.json.gz --meta meta_X.json.gz
   rec-align data add-items my_shop --items new_products.jsonl
   rec-align data list
 
-Tables are CSV, JSON lines or Parquet, gzipped or not. Columns go by their usual names (user_id,
-reviewerID, item_id, movieId, asin, timestamp, unixReviewTime, rating, overall, ...) or by those
-you give. A log may be in several files, in their order: --interactions day1.csv day2.csv.
+`amazon2014` reads the files of Amazon product data 2014 line by line, and keeps the text of the
+reviews.
+
+Your own tables are CSV, JSON lines or Parquet, gzipped or not. Columns go by their usual names
+(user_id, reviewerID, item_id, movieId, asin, timestamp, unixReviewTime, rating, overall, ...) or by
+those you give. A log may be in several files, in their order: --interactions day1.csv day2.csv.
 
 For a log past one machine --beam builds the same corpus on Apache Beam:
 
@@ -50,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument("name", metavar="NAME", help="ml_100k, or a name for your own data")
     build.add_argument(
+        "reader", nargs="?", choices=["amazon2014"], help="of files that are no tables; after NAME"
+    )
+    build.add_argument("--reviews", metavar="FILE", help="for amazon2014: reviews_X_5.json.gz")
+    build.add_argument(
+        "--meta", metavar="FILE", help="for amazon2014: meta_X.json.gz; without it ids are names"
+    )
+    build.add_argument(
         "--interactions", metavar="FILE", nargs="+",
         help="your interactions; several files, or a pattern, are read one after the other",
     )  # fmt: skip
@@ -63,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     build.add_argument(
         "--vocab-size", type=int, metavar="N",
-        help="most pieces of the vocabulary (default: 3 an item, 1,000 to 16,000)",
+        help="most pieces of the vocabulary (default: 3 an item, 1,000 to 16,000, "
+        "and 8,000 more with reviews)",
     )  # fmt: skip
     build.add_argument("--encoding", metavar="NAME", help="of your files (default utf-8)")
     build.add_argument("--force", action="store_true", help="build even if it is there")
@@ -129,11 +141,14 @@ def _list(args: argparse.Namespace) -> int:
     if not names:
         print(f"no corpora in {root}: `rec-align data build ml_100k` builds the first")
         return 0
-    print(f"{'corpus':24} {'users':>10} {'items':>10} {'interactions':>13}   in {root}")
+    columns = f"{'users':>10} {'items':>10} {'interactions':>13} {'reviews':>10}"
+    print(f"{'corpus':24} {columns}   in {root}")
     for name in names:
         count = corpus.read_manifest(name, args.out)["after_k_core"]
         num_items = len(corpus.read_catalogue(name, args.out))
-        print(f"{name:24} {count['users']:10,} {num_items:10,} {count['interactions']:13,}")
+        num_reviews = sum(corpus.num_reviews(name, args.out).values())
+        counts = f"{count['users']:10,} {num_items:10,} {count['interactions']:13,}"
+        print(f"{name:24} {counts} {num_reviews:10,}")
     return 0
 
 
@@ -163,25 +178,35 @@ def _source(args: argparse.Namespace):
     if args.beam_options and not args.beam:
         raise ValueError("--beam-options are for --beam: give both")
     columns = _columns(args, _COLUMNS)
+    of_tables = {"--interactions": args.interactions, "--items": args.items}
+    of_tables |= {"--encoding": args.encoding}
+    of_tables |= {f"--{name.replace('_', '-')}-column": value for name, value in columns.items()}
+    of_reviews = {"--reviews": args.reviews, "--meta": args.meta}
+    of_ml_100k = {"--source": args.source}
     if args.name == "ml_100k":
-        own = {"--interactions": args.interactions, "--items": args.items}
-        own |= {"--encoding": args.encoding}
-        own |= {f"--{name.replace('_', '-')}-column": value for name, value in columns.items()}
-        given = [option for option, value in own.items() if value]
-        if given:
-            raise ValueError(
-                f"ml_100k is built in and takes --source, not {given[0]}: give your data a name of "
-                "its own"
-            )
-    elif args.source or not args.interactions:
-        raise ValueError(
-            f"{args.name!r} is not built in: give --interactions FILE (and --items FILE); built in "
-            "is ml_100k"
+        mend = "ml_100k is built in and takes --source, not {}: give your data a name of its own"
+        _refuse({"amazon2014": args.reader} | of_tables | of_reviews, mend)
+    elif args.reader == "amazon2014":
+        _refuse(of_tables | of_ml_100k, "amazon2014 takes --reviews and --meta, not {}")
+        if not args.reviews:
+            raise ValueError("amazon2014 reads reviews: give --reviews reviews_X_5.json.gz")
+    else:
+        _refuse(
+            of_reviews,
+            "{} is for the reader amazon2014: "
+            f"`rec-align data build {args.name} amazon2014 --reviews FILE`",
         )
+        if args.source or not args.interactions:
+            raise ValueError(
+                f"{args.name!r} is not built in: give --interactions FILE (and --items FILE); "
+                "built in is ml_100k"
+            )
     from rec_align.data import sources
 
     if args.name == "ml_100k":
         return sources.MovieLens100K(path=args.source)
+    if args.reader == "amazon2014":
+        return sources.Amazon2014(reviews_path=args.reviews, meta_path=args.meta)
     return sources.Tables(
         interactions=args.interactions,
         items=args.items,
@@ -190,12 +215,22 @@ def _source(args: argparse.Namespace):
     )
 
 
+def _refuse(options: dict[str, object], message: str) -> None:
+    """Raises `ValueError` where one of these options is given; the message names the first."""
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise ValueError(message.format(given[0]))
+
+
 def _summarize(manifest: dict, directory, out: str | None) -> None:
     before, after = manifest["before_k_core"], manifest["after_k_core"]
     print(f"\n{manifest['name']:16} {'read':>12} {manifest['options']['k_core']:>5}-core")
     for what in ("users", "items", "interactions"):
         print(f"  {what:14} {before[what]:12,} {after[what]:10,}")
     print(f"  {'ratings':14} {'':12} {manifest['num_rated']:10,}")
+    if manifest["has_reviews"]:
+        print(f"  {'reviews':14} {'':12} {sum(manifest['num_reviews'].values()):10,}")
+        print(f"  {'explanations':14} {'':12} {sum(manifest['num_explanations'].values()):10,}")
     print(f"  {'vocabulary':14} {'':12} {manifest['num_pieces']:10,}")
     for kind, count in sorted(manifest["title_fallbacks"].items()):
         print(f"  {count:,} items without a title are named by their {kind}")

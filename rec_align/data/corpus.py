@@ -6,6 +6,7 @@
   train_item_counts.npy      int64 [num_items], interactions of each item in train
   vocabulary/spiece.model    SentencePiece, trained on the corpus's own train-side text
   corpus.json                the manifest: inputs, options, counts, what was skipped
+  reviews/                   a TFDS dataset of its own (see `reviews_tfds`), where there are any
 
 Raw user ids are not kept. `user_index` is the rank of a user's id by SHA-256 among the kept users,
 so whoever holds the raw log can work it out again.
@@ -25,11 +26,19 @@ import numpy as np
 from etils import epath
 
 import rec_align
-from rec_align.data import by_part, histories_tfds, user_log, vocabulary
+from rec_align.data import (
+    by_part,
+    histories_tfds,
+    review_parts,
+    reviews_tfds,
+    shards,
+    user_log,
+    vocabulary,
+)
 from rec_align.data import catalogue as catalogue_lib
 from rec_align.data import sources as sources_lib
 
-VERSION = histories_tfds.VERSION
+VERSION = shards.VERSION
 _MANIFEST = "corpus.json"
 _CATALOGUE = "catalogue.jsonl"
 _COUNTS = "train_item_counts.npy"
@@ -63,6 +72,16 @@ def list_corpora(data_dir: epath.PathLike | None = None) -> list[str]:
 def read_manifest(name: str, data_dir: epath.PathLike | None = None) -> dict[str, Any]:
     """Returns what corpus.json says; `ValueError` where the corpus is not built."""
     return json.loads(_existing(_MANIFEST, name, data_dir).read_text(encoding="utf-8"))
+
+
+def reviews_dir(name: str, data_dir: epath.PathLike | None = None) -> epath.Path:
+    """Returns where a corpus's reviews are, whether it has any or not."""
+    return corpus_dir(name, data_dir) / reviews_tfds.FOLDER
+
+
+def num_reviews(name: str, data_dir: epath.PathLike | None = None) -> dict[str, int]:
+    """Returns split -> how many reviews it has; {} where the corpus has none."""
+    return read_manifest(name, data_dir).get("num_reviews", {})  # older manifests do not say
 
 
 def read_catalogue(name: str, data_dir: epath.PathLike | None = None) -> catalogue_lib.Catalogue:
@@ -198,6 +217,10 @@ def build_corpus(
     with _folder(final if on_beam else None) as folder:
         reader = on_beam(beam_options, folder) if on_beam else user_log.Streamed()
         log = user_log.read(source, folder, k_core=k_core, report=report, reader=reader)
+        reviews = None
+        if (texts_of_rows := source.reviews()) is not None:
+            report("reading the text of the reviews")
+            reviews = review_parts.gather(texts_of_rows, log, folder, report)
         manifest = {
             "name": name,
             "version": VERSION,
@@ -213,12 +236,14 @@ def build_corpus(
             "title_fallbacks": log.title_fallbacks,
             "has_ratings": log.num_rated > 0,
             "num_rated": log.num_rated,
+            "has_reviews": bool(reviews and sum(reviews.num_reviews.values())),
             "tool_version": rec_align.__version__,
         }
         _write(
             final,
             manifest,
             log,
+            reviews,
             vocab_size=vocab_size,
             texts=texts,
             report=report,
@@ -264,6 +289,7 @@ def _write(
     final: epath.Path,
     manifest: dict[str, Any],
     log: user_log.UserLog,
+    reviews: review_parts.ReviewParts | None,
     *,
     vocab_size: int | None,
     texts: Sequence[str],
@@ -281,10 +307,21 @@ def _write(
     try:
         report(f"training a vocabulary on {len(catalogue):,} item names")
         manifest["num_pieces"] = vocabulary.train_vocabulary(
-            catalogue, counts, building / _VOCABULARY, vocab_size=vocab_size, texts=texts
+            catalogue,
+            counts,
+            building / _VOCABULARY,
+            vocab_size=vocab_size,
+            texts=texts,
+            sentences=reviews.sentences if reviews else (),
         )
         report(f"writing {log.histories.num_users:,} user histories")
         histories_tfds.write_histories(log.histories, manifest["name"], building, total=total)
+        if manifest["has_reviews"]:
+            report(f"writing {sum(reviews.num_reviews.values()):,} reviews")
+            manifest["num_reviews"] = reviews.num_reviews
+            manifest["num_explanations"] = reviews_tfds.write_reviews(
+                reviews, log, manifest["name"], building
+            )
         catalogue.write(building / _CATALOGUE)
         with (building / _COUNTS).open("wb") as file:
             np.save(file, counts)

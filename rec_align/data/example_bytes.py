@@ -36,6 +36,13 @@ class Encoded:
         return _feature_head(self._is_float, len(packed)) + packed
 
 
+def text_feature(text: str) -> bytes:
+    """One text as a `Feature` message."""
+    data = text.encode()
+    values = _head(1, len(data)) + data
+    return _head(1, len(values)) + values
+
+
 def example(features: dict[str, bytes]) -> bytes:
     """An `Example` of features by name; deterministic records have the names in order."""
     pieces = []

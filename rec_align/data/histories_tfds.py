@@ -8,8 +8,7 @@ it. Each user is one example of each split he is in:
   ratings: float32 [n], NaN where there is none
   timestamps: int64 [n], seconds since 1970
 
-The records are encoded in bulk (see `example_bytes`), and TFDS's `folder_dataset.write_metadata`
-makes a dataset of them.
+The records are encoded in bulk (see `example_bytes`); `shards` makes a dataset of them.
 """
 
 import functools
@@ -20,10 +19,8 @@ import numpy as np
 from etils import epath
 
 from rec_align.data import by_part, splits
+from rec_align.data import shards as shards_lib
 from rec_align.data.example_bytes import Encoded, example
-
-VERSION = "1.0.0"
-NUM_SHARDS = 16  # SeqIO gives each host whole files: at most this many hosts read one split
 
 
 def check_name(name: str) -> None:
@@ -40,7 +37,7 @@ def write_histories(
     directory: epath.PathLike,
     *,
     description: str = "",
-    num_shards: int = NUM_SHARDS,
+    num_shards: int = shards_lib.NUM_SHARDS,
     total: by_part.Total | None = None,
 ) -> None:
     """Writes the train, validation and test splits into an existing directory.
@@ -58,14 +55,13 @@ def write_histories(
     """
     import tensorflow_datasets as tfds  # seconds to import; only builds pay
 
-    template = _template(name, directory)
     for split, num_users in histories.num_users_in.items():
         if not num_users:
             raise ValueError(
                 f"no user is in the {split} split: users need {splits.MIN_FOR_TARGETS} interactions"
             )
     lengths = {
-        split: _shard_lengths(num_users, num_shards)
+        split: shards_lib.shard_lengths(num_users, num_shards)
         for split, num_users in histories.num_users_in.items()
     }
     if total:
@@ -74,7 +70,8 @@ def write_histories(
         num_bytes = total(write, shards, histories=histories)
     else:
         written = {
-            split: _Shards(template.replace(split=split), lengths[split]) for split in lengths
+            split: shards_lib.Shards(shards_lib.template(name, directory, split), lengths[split])
+            for split in lengths
         }
         first_user = 0
         for part in histories:
@@ -83,28 +80,18 @@ def write_histories(
                 shards.write(_records(part, part.lengths(split), encoded))
             first_user += part.num_users
         num_bytes = {split: shards.close() for split, shards in written.items()}
-    tfds.folder_dataset.write_metadata(
-        data_dir=directory,
-        features=tfds.features.FeaturesDict(
-            {
-                "user_index": np.int64,
-                "item_indices": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-                "ratings": tfds.features.Tensor(shape=(None,), dtype=np.float32),
-                "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.int64),
-            }
-        ),
-        split_infos=[
-            tfds.core.SplitInfo(
-                name=split,
-                shard_lengths=lengths[split],
-                num_bytes=num_bytes[split],
-                filename_template=template.replace(split=split),
-            )
-            for split in lengths
-        ],
-        version=VERSION,
-        filename_template=template,
-        description=description or f"User histories of {name}, by rec_align.",
+    shards_lib.write_metadata(
+        name,
+        directory,
+        {
+            "user_index": np.int64,
+            "item_indices": tfds.features.Tensor(shape=(None,), dtype=np.int32),
+            "ratings": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+            "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+        },
+        lengths,
+        num_bytes,
+        description or f"User histories of {name}, by rec_align.",
     )
 
 
@@ -134,23 +121,6 @@ def read_item_indices(
     return np.concatenate(items).astype(np.int32), offsets.astype(np.int64)
 
 
-def _template(name: str, directory: epath.PathLike):
-    import tensorflow_datasets as tfds
-
-    return tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(directory), dataset_name=name, filetype_suffix="tfrecord"
-    )
-
-
-def _shard_lengths(num_records: int, num_shards: int) -> list[int]:
-    """Returns the records of each file; the first ones hold a record more at most."""
-    num_shards = min(num_shards, num_records)
-    return [
-        num_records // num_shards + (shard < num_records % num_shards)
-        for shard in range(num_shards)
-    ]
-
-
 def _write_shard(
     name: str,
     directory: epath.PathLike,
@@ -163,10 +133,8 @@ def _write_shard(
     import tensorflow as tf
 
     split, shard = split_and_shard
-    path = (
-        _template(name, directory)
-        .replace(split=split)
-        .sharded_filepath(shard_index=shard, num_shards=len(lengths[split]))
+    path = shards_lib.template(name, directory, split).sharded_filepath(
+        shard_index=shard, num_shards=len(lengths[split])
     )
     begin = sum(lengths[split][:shard])
     end = begin + lengths[split][shard]
@@ -208,36 +176,3 @@ def _records(
         features = {name: values.feature(begin, end) for name, values in lists.items()}
         features["user_index"] = encoded["user_index"].feature(user, user + 1)
         yield example(features)
-
-
-class _Shards:
-    """One split's files, filled one after the other."""
-
-    def __init__(self, template, lengths: list[int]):
-        self._template = template
-        self._lengths = lengths
-        self._shard, self._room, self._num_bytes = -1, 0, 0
-        self._writer = None
-
-    def write(self, records: Iterator[bytes]) -> None:
-        """Writes records where those before them ended."""
-        import tensorflow as tf
-
-        for record in records:
-            if not self._room:
-                if self._writer:
-                    self._writer.close()
-                self._shard += 1
-                path = self._template.sharded_filepath(
-                    shard_index=self._shard, num_shards=len(self._lengths)
-                )
-                self._writer = tf.io.TFRecordWriter(str(path))
-                self._room = self._lengths[self._shard]
-            self._writer.write(record)
-            self._room -= 1
-            self._num_bytes += len(record)
-
-    def close(self) -> int:
-        """Ends the last file; returns the bytes of all records."""
-        self._writer.close()
-        return self._num_bytes

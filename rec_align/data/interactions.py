@@ -19,10 +19,12 @@ from rec_align.data import tables, times
 FIELDS = ("user", "item", "time", "rating")
 ARRAYS = ("users", "items", "ticks", "ratings", "rows")
 # Why rows are left out, in the order of a manifest.
+NO_OBJECT = "lines that hold no JSON object"
 NOT_WHOLE = "rows without a user, an item or a time"
+OFF_SCALE = "rows whose rating is no number from 1 to 5"
 UNKNOWN_ITEM = "interactions with an item that has no item row"
 REPEATED = "duplicate rows (same user, item and time)"
-_REASONS = (NOT_WHOLE, UNKNOWN_ITEM, REPEATED)
+_REASONS = (NO_OBJECT, NOT_WHOLE, OFF_SCALE, UNKNOWN_ITEM, REPEATED)
 ROWS_A_FILE = 1 << 40  # of several files the second's rows are counted from here, and so on
 NAMED_LINES = 5  # how many skipped lines a message names
 

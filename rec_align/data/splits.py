@@ -49,6 +49,16 @@ class Histories:
         without_targets = total if split == "train" else np.zeros_like(total)
         return np.where(total >= MIN_FOR_TARGETS, total - held_out, without_targets)
 
+    def split_numbers(self) -> np.ndarray:
+        """Returns int8 [num_interactions]: of which of `SPLITS` each interaction is news.
+
+        It is the first of them that has it: a held-out target is in no prefix before its own.
+        """
+        numbers = np.zeros(len(self.item_indices), np.int8)
+        ends = self.offsets[1:][np.diff(self.offsets) >= MIN_FOR_TARGETS]
+        numbers[ends - 2], numbers[ends - 1] = 1, 2
+        return numbers
+
     def num_users_in(self, split: str) -> int:
         """Returns how many users have an example in `split`."""
         return int(np.count_nonzero(self.lengths(split)))
@@ -85,7 +95,7 @@ def to_histories(
     Returns:
       The histories.
     """
-    order = np.lexsort((ticks, user_indices))  # stable: ties keep the order of the rows
+    order = history_order(user_indices, ticks)
     counts = np.bincount(user_indices, minlength=num_users)
     return Histories(
         item_indices=item_indices[order].astype(np.int32),
@@ -93,6 +103,11 @@ def to_histories(
         timestamps=ticks[order].astype(np.int64) // ticks_per_second,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     )
+
+
+def history_order(user_indices: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+    """Returns where the interactions of `to_histories` stood before, int64 [num_interactions]."""
+    return np.lexsort((ticks, user_indices))  # stable: ties keep the order of the rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ What is: text in another encoding, gzipped Parquet, and a file that is not on th
 """
 
 import codecs
+import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from etils import epath
@@ -34,20 +35,47 @@ def opener(source: epath.Path | bytes, label: str, encoding: str) -> Opener:
     if not isinstance(source, bytes) and "://" in str(source):
         source = source.read_bytes()
     opened = _in_memory(source) if isinstance(source, bytes) else lambda: source.open("rb")
-    if _head(opened, 2) == _GZIP:
-        packed = opened
-        opened = lambda: gzip.GzipFile(fileobj=packed())  # noqa: E731
-    try:
-        head = _head(opened, 8)
-        for magic, kind in _PACKED.items():
-            if head.startswith(magic):
-                raise ValueError(
-                    f"{label} is packed with {kind}: unpack it first (gzip is read as it is)"
-                )
+    with _damage_told(label):
+        opened, head = _unpacked(opened, label)
         if head.startswith(PARQUET):
             with opened() as file:  # found at its end, which a gzip file cannot jump to
                 return _in_memory(file.read()) if isinstance(file, gzip.GzipFile) else opened
         return _checked_text(opened, label, encoding)
+
+
+def lines(path: epath.PathLike) -> Iterator[bytes]:
+    """Yields the lines of a file, gzipped or not, of which one is held; nothing is checked before.
+
+    Raises:
+      ValueError: it is damaged, which shows at its end, or packed in a way that is not read.
+    """
+    path = epath.Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory: give one file")
+    with _damage_told(path.name):
+        opened, _ = _unpacked(lambda: path.open("rb"), path.name)
+        with opened() as file:
+            yield from file
+
+
+def _unpacked(opened: Opener, label: str) -> tuple[Opener, bytes]:
+    """Returns what opens the bytes as they were before gzip, and the first of them."""
+    if _head(opened, 2) == _GZIP:
+        packed = opened
+        opened = lambda: gzip.GzipFile(fileobj=packed())  # noqa: E731
+    head = _head(opened, 8)
+    for magic, kind in _PACKED.items():
+        if head.startswith(magic):
+            raise ValueError(
+                f"{label} is packed with {kind}: unpack it first (gzip is read as it is)"
+            )
+    return opened, head
+
+
+@contextlib.contextmanager
+def _damage_told(label: str) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise

@@ -24,6 +24,8 @@ from rec_align.data.table_bytes import PARQUET, Opener
 
 _BLOCK_BYTES = 1 << 24  # Arrow refuses a row longer than a block; reviews are long.
 _BATCH_ROWS = 1 << 18  # of Parquet
+# The last three come of literals: `{[]: 1}`, and brackets within brackets within brackets.
+_NO_OBJECT = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
 _NUM_SAMPLED = 100  # JSON objects looked at for column names: the first may lack an optional one
 
 
@@ -50,7 +52,7 @@ def column_names(form: str, opened: Opener, label: str, wanted: Sequence[str] = 
     names = {}
     data = _whole(opened)
     for line, number in _json_lines(data, most=_NUM_SAMPLED):
-        names.update(dict.fromkeys(_json_object(line, label, number)))
+        names.update(dict.fromkeys(json_object(line, label, number)))
     # An optional key may come late (a title only some items lack): look where its name occurs.
     for name in wanted:
         places = re.finditer(rb'"%s"\s*:' % re.escape(name.encode()), data)
@@ -58,7 +60,7 @@ def column_names(form: str, opened: Opener, label: str, wanted: Sequence[str] = 
             start = data.rfind(b"\n", 0, place.start()) + 1
             end = data.find(b"\n", start)
             line = data[start : end if end >= 0 else len(data)]
-            names.update(dict.fromkeys(_json_object(line, label, data.count(b"\n", 0, start) + 1)))
+            names.update(dict.fromkeys(json_object(line, label, data.count(b"\n", 0, start) + 1)))
             if name in names:
                 break
     return list(names)
@@ -164,7 +166,7 @@ def _csv_batches(
 def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
     """Reads by Arrow where values are plain, else line by line (nested, mixed or broken)."""
     line, number = next(_json_lines(data))
-    first = _json_object(line, label, number)
+    first = json_object(line, label, number)
     plain = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     types = {name: plain.get(type(first.get(name))) for name in names}
     if all(types.values()):
@@ -181,7 +183,7 @@ def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
             pass  # the reading below copes, or names the line
     values = collections.defaultdict(list)
     for line, number in _json_lines(data):
-        record = _json_object(line, label, number)
+        record = json_object(line, label, number)
         for name in names:
             value = record.get(name)
             if value is not None and not isinstance(value, str):
@@ -190,11 +192,16 @@ def _read_jsonl(data: bytes, label: str, names: Sequence[str]) -> pa.Table:
     return pa.table({name: pa.array(values[name], pa.string()) for name in names})
 
 
-def _json_object(line: bytes, label: str, number: int) -> dict:
+def json_object(line: bytes, label: str, number: int) -> dict:
+    """Returns what is on a line: JSON, or a Python literal, which is never run.
+
+    Raises:
+      ValueError: it is no object; the message names the line, 1-based.
+    """
     try:
         # McAuley's older metadata files hold Python dictionaries, not JSON.
         value = ast.literal_eval(line.decode()) if line[:2] == b"{'" else json.loads(line)
-    except (ValueError, SyntaxError, RecursionError) as error:
+    except _NO_OBJECT as error:
         raise ValueError(
             f"{label}, line {number} is not a JSON object ({error}): mend or delete the line"
         ) from error

@@ -92,9 +92,13 @@ class Table:
     def where(self, rows: Sequence[int]) -> str:
         """Returns 'ratings.csv, line 7' or 'ratings.csv, lines 7 and 9' for a message."""
         unit = "row" if self.form == "parquet" else "line"
-        lines = [str(line) for line in self.lines(rows)]
-        tail = lines[0] if len(lines) == 1 else f"{', '.join(lines[:-1])} and {lines[-1]}"
-        return f"{self.label}, {unit}{'s' * (len(lines) > 1)} {tail}"
+        return name_lines(self.label, self.lines(rows), unit)
+
+
+def name_lines(label: str, lines: Sequence[int], unit: str = "line") -> str:
+    """Returns 'ratings.csv, lines 7 and 9' for a message."""
+    *names, last = map(str, lines)
+    return f"{label}, {unit}s {', '.join(names)} and {last}" if names else f"{label}, {unit} {last}"
 
 
 def read_table(

@@ -1,14 +1,14 @@
 """From a source to what a corpus holds: which interactions stay, the catalogue, the histories.
 
 The log goes through files by user (see `user_parts`), so that a build holds the ids, the items and
-one part of the log, however long it is. The files need 28 bytes an interaction where Python keeps
+one part of the log, however long it is. The files need 52 bytes an interaction where Python keeps
 temporary files ($TMPDIR). What is done with a part is a function of its own here, and the sums of
 what they say decide: so Beam's machines can do the same (see `beam_build`).
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,8 @@ class UserLog:
 
     Attributes:
       histories: every user's, in files.
+      history_rows: a file for each part of `histories`: int64 [num_interactions], the row of the
+        source that each interaction is from.
       catalogue: the items.
       title_fallbacks: how many items had no title, by what names them instead.
       num_rows_read: rows of the source.
@@ -39,6 +41,7 @@ class UserLog:
     """
 
     histories: splits.HistoryParts
+    history_rows: Sequence[epath.Path]
     catalogue: catalogue_lib.Catalogue
     title_fallbacks: Mapping[str, int]
     num_rows_read: int
@@ -112,6 +115,7 @@ def read(
         )
     kept = np.flatnonzero(is_kept)
     kept_ids = parts.item_ids.take(pa.array(kept)).to_pylist()
+    items = items or source.describe(kept_ids, report)
     catalogue, fallbacks = catalogue_lib.build_catalogue(kept_ids, items)
     item_index = np.full(parts.num_items, -1, np.int32)
     item_index[kept] = [catalogue.index_of(item_id) for item_id in kept_ids]
@@ -127,6 +131,7 @@ def read(
             user_counts=after["user_counts"],
             train_item_counts=after["train_item_counts"],
         ),
+        history_rows=[_rows_path(parts.files, part) for part in range(user_parts.NUM_PARTS)],
         catalogue=catalogue,
         title_fallbacks=fallbacks,
         num_rows_read=int(before["of_items"].sum()) + sum(note.count for note in skipped),
@@ -175,6 +180,8 @@ def _cut(
         ticks_per_second=core.ticks_per_second,
     )
     splits.save(histories, _histories_path(files, part))
+    with by_part.open_whole(_rows_path(files, part)) as file:
+        np.save(file, core.rows[splits.history_order(user_indices, core.ticks)])
     user_counts = np.zeros((user_parts.NUM_PARTS, 1 + len(splits.SPLITS)), np.int64)
     user_counts[part] = [len(users), *map(histories.num_users_in, splits.SPLITS)]
     return {
@@ -186,6 +193,10 @@ def _cut(
 
 def _histories_path(files: user_parts.PartFiles, part: int) -> epath.Path:
     return files.path(part, "histories")
+
+
+def _rows_path(files: user_parts.PartFiles, part: int) -> epath.Path:
+    return files.path(part, "history_rows")
 
 
 def _of_known_items(

@@ -7,9 +7,10 @@ end of sequence 1, unknown 2, as in T5; the 100 sentinels are not in the file:
 `seqio.SentencePieceVocabulary(path, extra_ids=100)` appends them.
 """
 
+import collections
 import io
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import sentencepiece
@@ -18,13 +19,17 @@ from etils import epath
 from rec_align.data import catalogue as catalogue_lib
 
 MIN_VOCAB_SIZE, MAX_VOCAB_SIZE = 1_000, 16_000
+REVIEW_PIECES = 8_000
+# A word of reviews that is met less often makes no line: names, slips, and rare characters.
+_MIN_WORD_COUNT = 3
 # Lines of each word of the templates: few words, met in every example.
 _TEXT_REPEATS = 20
 
 
-def default_vocab_size(num_items: int) -> int:
-    """Returns three pieces an item, at least 1,000 and at most 16,000."""
-    return min(MAX_VOCAB_SIZE, max(MIN_VOCAB_SIZE, 3 * num_items))
+def default_vocab_size(num_items: int, *, has_reviews: bool = False) -> int:
+    """Returns three pieces an item, 1,000 to 16,000, and 8,000 more where there are reviews."""
+    of_items = min(MAX_VOCAB_SIZE, max(MIN_VOCAB_SIZE, 3 * num_items))
+    return of_items + REVIEW_PIECES * has_reviews
 
 
 def train_vocabulary(
@@ -34,6 +39,7 @@ def train_vocabulary(
     *,
     vocab_size: int | None = None,
     texts: Sequence[str] = (),
+    sentences: Sequence[str] = (),
     phrase_pieces: bool = True,
     max_piece_length: int = 64,
     repeat_power: float = 0.5,
@@ -53,6 +59,8 @@ def train_vocabulary(
       vocab_size: most pieces, without sentinels; None for `default_vocab_size`. Fewer are made
         where the text has no more.
       texts: other text the models will read: the templates.
+      sentences: of train reviews. Word by word, so that no piece of a title is lost to a turn of
+        phrase; a word met c times is c ** repeat_power lines, as a title is.
       phrase_pieces: let a piece span words, so that a popular title is few pieces.
       max_piece_length: longest piece, in characters.
       repeat_power: a title of train count c is (1 + c) ** repeat_power lines.
@@ -65,9 +73,12 @@ def train_vocabulary(
       ValueError: the size is too small for the text's characters, or a text does not come back.
     """
     if vocab_size is None:
-        vocab_size = default_vocab_size(len(catalogue))
+        vocab_size = default_vocab_size(len(catalogue), has_reviews=bool(sentences))
     repeats = _repeats(item_counts, repeat_power, max_lines)
-    lines = list(_lines(catalogue, repeats, texts))
+    lines = [
+        *_lines(catalogue, repeats, texts),
+        *_word_lines(sentences, repeat_power),
+    ]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -137,6 +148,14 @@ def _lines(
     yield " ".join(string.digits)
     yield " ".join(string.ascii_letters)
     yield " ".join(string.punctuation)
+
+
+def _word_lines(sentences: Iterable[str], power: float) -> Iterator[str]:
+    """Yields the words of reviews, those met most on the most lines."""
+    counts = collections.Counter(word for sentence in sentences for word in sentence.split())
+    for word, count in sorted(counts.items()):
+        if count >= _MIN_WORD_COUNT:
+            yield from [word] * round(count**power)
 
 
 def check_round_trip(texts: Sequence[str], processor: sentencepiece.SentencePieceProcessor) -> None:

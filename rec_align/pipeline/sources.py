@@ -15,7 +15,7 @@ from rec_align.pipeline.item_writing import open_writing
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
 
-# Raw histories kept for shuffling; about 2 KB each.
+# Raw histories or reviews kept for shuffling; about 2 KB each.
 USER_SHUFFLE_BUFFER_SIZE = 20_000
 
 
@@ -28,6 +28,28 @@ def _without_handovers(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.experimental_optimization.map_parallelization = False
     return dataset.with_options(options)
+
+
+def load_split(
+    source: seqio.TfdsDataSource,
+    split: str,
+    shuffle: bool,
+    seed: int | None,
+    shard_info: seqio.ShardInfo | None,
+) -> tf.data.Dataset:
+    """Reads the examples of a split, as they are stored or shuffled; arguments as of SeqIO."""
+    num_examples = source.num_input_examples(split)
+    span = split
+    if shuffle and num_examples > USER_SHUFFLE_BUFFER_SIZE:
+        # Start anywhere: short rounds of a large corpus would else see its first users only.
+        start = int(np.random.default_rng(seed).integers(num_examples))
+        span = f"{split}[{start}:]+{split}[:{start}]"
+    dataset = source.tfds_dataset.load(
+        span, shuffle_files=shuffle, seed=seed, shard_info=shard_info
+    )
+    if shuffle:
+        dataset = dataset.shuffle(min(num_examples, USER_SHUFFLE_BUFFER_SIZE), seed=seed)
+    return _without_handovers(dataset)
 
 
 def is_train(dataset: tf.data.Dataset) -> bool:
@@ -103,18 +125,7 @@ class CorpusSource(seqio.TfdsDataSource):
             )
         if split not in self._wanted_splits:
             raise ValueError(f"split={split!r}: this task has {', '.join(self._wanted_splits)}")
-        num_examples = self.num_input_examples(split)
-        span = split
-        if shuffle and num_examples > USER_SHUFFLE_BUFFER_SIZE:
-            # Start anywhere: short rounds of a large corpus would else see its first users only.
-            start = int(np.random.default_rng(seed).integers(num_examples))
-            span = f"{split}[{start}:]+{split}[:{start}]"
-        dataset = self.tfds_dataset.load(
-            span, shuffle_files=shuffle, seed=seed, shard_info=shard_info
-        )
-        if shuffle:
-            dataset = dataset.shuffle(min(num_examples, USER_SHUFFLE_BUFFER_SIZE), seed=seed)
-        dataset = _without_handovers(dataset)
+        dataset = load_split(self, split, shuffle, seed, shard_info)
         if split == "train":
             return dataset
         return dataset.map(_hold_out_last)

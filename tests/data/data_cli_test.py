@@ -1,4 +1,5 @@
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -48,6 +49,31 @@ def test_contradicting_options(tmp_path):
         run("build", "my_shop", "--out", tmp_path)
     with pytest.raises(ValueError, match="takes --source, not --items"):
         run("build", "ml_100k", "--items", "x")
+    with pytest.raises(ValueError, match="takes --source, not amazon2014"):
+        run("build", "ml_100k", "amazon2014", "--reviews", "x")
+    with pytest.raises(ValueError, match=r"--meta is for .*`rec-align data build my_shop amazon"):
+        run("build", "my_shop", "--interactions", "x", "--meta", "x")
+    with pytest.raises(ValueError, match="takes --reviews and --meta, not --title-column"):
+        run("build", "my_shop", "amazon2014", "--reviews", "x", "--title-column", "x")
+    with pytest.raises(ValueError, match=r"give --reviews reviews_X_5.json.gz"):
+        run("build", "my_shop", "amazon2014", "--meta", "x")
+
+
+def test_reviews_are_told_of(tmp_path, capsys):
+    lines = [
+        json.dumps({"reviewerID": f"u{user}", "asin": f"i{item}", "unixReviewTime": item}
+                   | {"reviewText": "I like the sound of this one."})
+        for user in range(6) for item in range(5)
+    ]  # fmt: skip
+    (tmp_path / "reviews.json").write_text("\n".join(lines))
+    files = ("--reviews", tmp_path / "reviews.json", "--vocab-size", 300)
+    assert run("build", "my_shop", "amazon2014", *files, "--out", tmp_path / "out") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "reviews 30 explanations 30" in out
+    assert run("list", "--out", tmp_path / "out") == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:5] == ["corpus", "users", "items", "interactions", "reviews"]
+    assert row.split() == ["my_shop", "6", "5", "30", "30"]
 
 
 def test_help_is_quick_and_bad_input_is_one_line(tmp_path):
