@@ -7,7 +7,6 @@ T5's cross-attention has no positions of its own, so without it a target of a bl
 cannot tell the last item from the first.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -26,64 +25,11 @@ from rec_align.models.layers import (
     RMSNorm,
     relative_position_bucket,
 )
-from rec_align.models.lora import Lora
 from rec_align.models.partitioning import constrain
 from rec_align.models.stacking import run_layers
+from rec_align.models.t5_config import T5Config
 
 Array = jax.Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class T5Config:
-    """The size of a network.
-
-    Attributes:
-      vocab_size: rows of the embedding; 0 takes the vocabulary's size, rounded up to 128.
-      emb_dim: width of the residual stream.
-      num_heads: attention heads.
-      head_dim: width of one head.
-      num_encoder_layers: encoder depth.
-      num_decoder_layers: decoder depth.
-      mlp_dim: width of the MLP.
-      mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
-      logits_via_embedding: output layer tied to the embedding (T5 v1.0).
-      item_age_bias: a cross-attention slope for each head over the log age of a history item.
-      embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
-      dropout_rate: share of activations dropped in training.
-      dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
-      remat_policy: what training keeps of a layer for the backward pass: "none" computes nothing
-        again, "minimal" all but the products with kernels, "full" everything.
-      scan_layers: compile one layer instead of each; see `stacking`.
-      lora: adapters; training leaves everything else as it is.
-    """
-
-    vocab_size: int = 0
-    emb_dim: int = 512
-    num_heads: int = 6
-    head_dim: int = 64
-    num_encoder_layers: int = 8
-    num_decoder_layers: int = 8
-    mlp_dim: int = 1024
-    mlp_activations: tuple[str, ...] = ("gelu", "linear")
-    logits_via_embedding: bool = False
-    item_age_bias: bool = False
-    embedding_init_std: float = 1.0
-    dropout_rate: float = 0.1
-    dtype: Any = jnp.float32
-    remat_policy: str = "none"
-    scan_layers: bool = False
-    lora: Lora | None = None
-
-    def with_vocab_size(self, num_tokens: int) -> "T5Config":
-        """This size for a vocabulary of `num_tokens`; refuses one that does not fit."""
-        if not self.vocab_size:
-            return dataclasses.replace(self, vocab_size=-(-num_tokens // 128) * 128)
-        if self.vocab_size < num_tokens:
-            raise ValueError(
-                f"T5Config.vocab_size is {self.vocab_size}, but the vocabulary has {num_tokens} "
-                "tokens: raise vocab_size, set it to 0, or choose the model's own vocabulary."
-            )
-        return self
 
 
 def _attention(config: T5Config) -> Attention:
