@@ -205,7 +205,9 @@ def evaluate(
     item_tokens = runs.item_tokens(vocabulary)
     evaluator = seqio.Evaluator(
         mixture_or_task_name,
-        RecFeatureConverter(pack=False, apply_length_check=False),
+        RecFeatureConverter(
+            pack=False, apply_length_check=False, entities=network.config.reads_entities
+        ),
         eval_split=split,
         sequence_length=dict(task_feature_lengths),
     )

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
 from rec_align.decoding.trie import CatalogueTrie
-from rec_align.models.lora import join
+from rec_align.models.lora import join, split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.vocabulary import CorpusVocabulary
@@ -70,12 +70,13 @@ def load_run(
     """
     abstract = sharding.abstract_params(network, mesh or sharding.make_mesh())
     trained, frozen = split_trained(network, abstract)
+    unadapted = split_adapters(abstract)[1]
     base = adapters.read_base(model_dir) if frozen else None
     checkpoints = Checkpoints(model_dir, create=False)
     step, params = checkpoints.restore_params(trained, checkpoint)
     checkpoints.close()
     if base:
-        params = join(params, load_params(base, frozen))
+        params = join(load_params(base, unadapted), params)  # what was trained counts
     return step, params
 
 

@@ -15,6 +15,7 @@ from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
 from rec_align.models import masks
+from rec_align.models.entities import EntityEmbed
 from rec_align.models.layers import (
     MASKED,
     Attention,
@@ -223,6 +224,8 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         cfg = self.config
         self.token_embedder = Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype, cfg.embedding_init_std)
+        if cfg.reads_entities:
+            self.entity_embedder = EntityEmbed(cfg.entity_embedding, cfg.emb_dim, cfg.dtype)
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
 
@@ -231,13 +234,27 @@ class Transformer(nn.Module):
         encoder_input_tokens: Array,
         encoder_segment_ids: Array | None = None,
         encoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> Array:
         """[batch, inputs length] -> [batch, inputs length, emb_dim]."""
         bias = masks.encoder_bias(encoder_input_tokens, encoder_segment_ids, encoder_blocks)
         embedded = self.token_embedder(encoder_input_tokens)
+        if self.config.reads_entities:
+            if encoder_entities is None and self.is_initializing():
+                encoder_entities = jnp.zeros_like(encoder_input_tokens)
+            embedded += self._of_entities(encoder_entities, encoder_segment_ids)
         return self.encoder(embedded, bias, not enable_dropout)
+
+    def _of_entities(self, entities: Array | None, segment_ids: Array | None) -> Array:
+        if entities is None:
+            raise ValueError(
+                f"T5Config.entity_embedding is {self.config.entity_embedding!r} and the batch has "
+                "no encoder_entities: convert with RecFeatureConverter(entities=True), or compile "
+                "the mixture with --entities."
+            )
+        return self.entity_embedder(entities, segment_ids)
 
     def decode(
         self,
@@ -276,6 +293,7 @@ class Transformer(nn.Module):
         decoder_segment_ids: Array | None = None,
         encoder_blocks: Array | None = None,
         decoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> Array:
@@ -283,6 +301,7 @@ class Transformer(nn.Module):
             encoder_input_tokens,
             encoder_segment_ids,
             encoder_blocks,
+            encoder_entities,
             enable_dropout=enable_dropout,
         )
         return self.decode(
@@ -301,6 +320,7 @@ class Transformer(nn.Module):
         encoder_input_tokens: Array,
         encoder_blocks: Array | None = None,
         decoder_block: Array | None = None,
+        encoder_entities: Array | None = None,
     ) -> dict[str, Any]:
         """What decoding needs of each user, computed once and shared by all its beams.
 
@@ -308,8 +328,9 @@ class Transformer(nn.Module):
           encoder_input_tokens: [batch, inputs length], 0 = padding.
           encoder_blocks: [batch, inputs length] or None.
           decoder_block: [batch], the block of the one target to decode.
+          encoder_entities: [batch, inputs length]; needed with `T5Config.entity_embedding`.
         """
-        encoded = self.encode(encoder_input_tokens, None, encoder_blocks)
+        encoded = self.encode(encoder_input_tokens, None, encoder_blocks, encoder_entities)
         decoder_blocks = None if encoder_blocks is None else decoder_block[:, None]
         cross = masks.cross_bias(encoder_input_tokens, None, None, encoder_blocks, decoder_blocks)
         return {

@@ -5,7 +5,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from rec_align.models import entities
 from rec_align.models.lora import Lora
+
+# Parts of the parameter tree that a pretrained T5 does not have: where a checkpoint lacks one it
+# starts fresh, and it is trained where adapters leave the rest as it is.
+ADDED_PARTS = ("entity_embedder",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,9 @@ class T5Config:
       mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
       logits_via_embedding: output layer tied to the embedding (T5 v1.0).
       item_age_bias: a cross-attention slope for each head over the log age of a history item.
+      entity_embedding: what the encoder adds to its token embeddings: "none", "whole_word" a vector
+        of the item or other entity that a token is of, "two_dimensional" also one of the token's
+        place in it; see `entities`.
       embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
       dropout_rate: share of activations dropped in training.
       dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
@@ -42,12 +50,26 @@ class T5Config:
     mlp_activations: tuple[str, ...] = ("gelu", "linear")
     logits_via_embedding: bool = False
     item_age_bias: bool = False
+    entity_embedding: str = entities.NONE
     embedding_init_std: float = 1.0
     dropout_rate: float = 0.1
     dtype: Any = jnp.float32
     remat_policy: str = "none"
     scan_layers: bool = False
     lora: Lora | None = None
+
+    def __post_init__(self) -> None:
+        kinds = (entities.NONE, entities.WHOLE_WORD, entities.TWO_DIMENSIONAL)
+        if self.entity_embedding not in kinds:
+            raise ValueError(
+                f"T5Config.entity_embedding is {self.entity_embedding!r}; it must be one of "
+                f"{', '.join(kinds)}."
+            )
+
+    @property
+    def reads_entities(self) -> bool:
+        """Whether the network needs `encoder_entities`."""
+        return self.entity_embedding != entities.NONE
 
     def with_vocab_size(self, num_tokens: int) -> "T5Config":
         """This size for a vocabulary of `num_tokens`; refuses one that does not fit."""

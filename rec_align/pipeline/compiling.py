@@ -38,6 +38,7 @@ STORED = {
     "decoder_blocks": "targets",
     "decoder_segment_ids": "targets",
 }
+ENTITIES = {"encoder_entities": "inputs"}
 _CHUNK_ROWS = 256
 
 
@@ -50,6 +51,7 @@ def compile_mixture(
     seed: int = 0,
     validation_task: str | None = None,
     num_threads: int = 2,
+    entities: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Writes a mixture's training rows, and the validation rows of one task.
@@ -66,6 +68,7 @@ def compile_mixture(
       validation_task: whose validation split is written too; None: that of
         `batches.choose_validation_task`.
       num_threads: threads for making rows.
+      entities: with `encoder_entities`, for networks that read them.
       force: replace what is in `directory`.
 
     Returns:
@@ -82,7 +85,8 @@ def compile_mixture(
         raise ValueError(f"{directory} is already there: name another, or give --force")
     provider = seqio.get_mixture_or_task(name)
     validation_task = validation_task or batches.choose_validation_task(name)
-    manifest = describe(provider, task_feature_lengths, seed) | {"validation_task": validation_task}
+    manifest = describe(provider, task_feature_lengths, seed, entities)
+    manifest["validation_task"] = validation_task
     row = np.dtype([(feature, kind, (size,)) for feature, kind, size in manifest["features"]])
     batches.leave_accelerators_alone()
     with _whole_or_nothing(directory) as building:
@@ -95,6 +99,7 @@ def compile_mixture(
                     seed=batches.round_seed(seed, epoch),
                     num_epochs=1,
                     num_threads=num_threads,
+                    entities=entities,
                 )
                 rows, examples = file.write(dataset, f"epoch {epoch + 1} of {num_epochs}")
                 manifest["rows"].append(rows)
@@ -102,7 +107,9 @@ def compile_mixture(
         with _Writer(building / "validation.rows", row) as file:
             rows = 0
             if validation_task:
-                dataset = batches.validation_rows(validation_task, task_feature_lengths)
+                dataset = batches.validation_rows(
+                    validation_task, task_feature_lengths, entities=entities
+                )
                 rows, _ = file.write(dataset, "validation")
             manifest["validation_rows"] = rows
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -124,7 +131,10 @@ def _one_pass(provider: seqio.Task | seqio.Mixture) -> seqio.Task | seqio.Mixtur
 
 
 def describe(
-    provider: seqio.Task | seqio.Mixture, task_feature_lengths: Mapping[str, int], seed: int
+    provider: seqio.Task | seqio.Mixture,
+    task_feature_lengths: Mapping[str, int],
+    seed: int,
+    entities: bool = False,
 ) -> dict[str, Any]:
     """What a manifest says of a mixture before any row is drawn."""
     vocabulary = provider.output_features["targets"].vocabulary
@@ -148,7 +158,7 @@ def describe(
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [
             [feature, tokens if "tokens" in feature else "uint16", task_feature_lengths[side]]
-            for feature, side in STORED.items()
+            for feature, side in (STORED | (ENTITIES if entities else {})).items()
         ],
     }
 

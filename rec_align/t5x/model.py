@@ -62,6 +62,9 @@ class RecommenderModel(models.EncoderDecoderModel):
             input_vocabulary=vocabulary,
             output_vocabulary=vocabulary,
             optimizer_def=optimizer_def,
+            feature_converter_cls=functools.partial(
+                self.FEATURE_CONVERTER_CLS, entities=module.config.reads_entities
+            ),
             label_smoothing=label_smoothing,
             z_loss=z_loss,
             # The mean over the batch's target tokens, as in the built-in engine.

@@ -25,6 +25,7 @@ from rec_align.training.state import (
     init_state,
     make_eval_step,
     make_train_step,
+    split_trained,
 )
 from rec_align.training.stopping import StopRequest
 
@@ -198,7 +199,9 @@ def _first_state(
         given = initial_params(unadapted) if initial_params else None
         return init_state(network, optimizer, mesh, seed=seed, given=given)
     abstract, frozen = abstract_state(network, optimizer, mesh)
-    return checkpoints.restore(abstract), initial_params(unadapted) if frozen else frozen
+    if frozen:
+        frozen = split_trained(network, initial_params(unadapted))[1]
+    return checkpoints.restore(abstract), frozen
 
 
 class Tally:

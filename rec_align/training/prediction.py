@@ -7,7 +7,7 @@ any engine to jit; `Predictor` is the built-in engine's.
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,22 @@ from rec_align.training.state import Batch
 
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
 Outputs = tuple[Any, dict[str, Any]]
+
+
+class UserInputs(NamedTuple):
+    """What `Transformer.start` takes, in its order.
+
+    Attributes:
+      tokens: [batch, length] int32.
+      blocks: [batch, length] int32.
+      target_block: [batch] int32, the block of the target.
+      entities: [batch, length] int32, where the network reads them, else None.
+    """
+
+    tokens: Any
+    blocks: Any
+    target_block: Any
+    entities: Any = None
 
 
 class Predictor:
@@ -86,9 +102,9 @@ class Predictor:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
         return self._call(self._generate, user_inputs(batch))
 
-    def _call(self, function, inputs: tuple[Any, ...], further: tuple[Any, ...] = (), *rest: Any):
+    def _call(self, function, inputs: UserInputs, further: tuple[Any, ...] = (), *rest: Any):
         """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
-        num_rows = len(inputs[0])
+        num_rows = len(inputs.tokens)
         missing = -num_rows % num_batch_shards(self._mesh)
 
         def filled(array: np.ndarray) -> np.ndarray:
@@ -100,12 +116,13 @@ class Predictor:
             return jax.tree.map(lambda array: array[:num_rows], jax.device_get(found))
 
 
-def user_inputs(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """(tokens [batch, length], blocks [batch, length], block of the target [batch])."""
-    return (
-        batch["encoder_input_tokens"],
-        batch["encoder_blocks"],
-        batch["decoder_blocks"][:, 0],
+def user_inputs(batch: Mapping[str, Any]) -> UserInputs:
+    """What a network reads of a batch of users, not packed."""
+    return UserInputs(
+        tokens=batch["encoder_input_tokens"],
+        blocks=batch["encoder_blocks"],
+        target_block=batch["decoder_blocks"][:, 0],
+        entities=batch.get("encoder_entities"),
     )
 
 
@@ -122,14 +139,14 @@ def _step_fn(network, params, inputs):
 def recommend(
     network: Transformer,
     params: Any,
-    inputs: tuple[Any, Any, Any],
+    inputs: UserInputs,
     trie: CatalogueTrie,
     *,
     beam_size: int,
     num_results: int,
 ) -> BeamResults:
     """The best items of each user, best first; see `Predictor` for the sizes."""
-    batch_size = inputs[0].shape[0]
+    batch_size = inputs.tokens.shape[0]
     return beam_search(
         _step_fn(network, params, inputs),
         empty_cache(network.config, batch_size, 1, trie.max_depth),
@@ -140,36 +157,32 @@ def recommend(
     )
 
 
-def generate(
-    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], *, max_steps: int
-) -> jax.Array:
+def generate(network: Transformer, params: Any, inputs: UserInputs, *, max_steps: int) -> jax.Array:
     """Greedy text: [batch, max_steps] int32 tokens, 0 after EOS."""
-    batch_size = inputs[0].shape[0]
+    batch_size = inputs.tokens.shape[0]
     cache = empty_cache(network.config, batch_size, 1, max_steps)
     step_fn = _step_fn(network, params, inputs)
     return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
 
 
-def rank(
-    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], candidate_tokens: Any
-) -> jax.Array:
+def rank(network: Transformer, params: Any, inputs: UserInputs, candidate_tokens: Any) -> jax.Array:
     """Exact log-probabilities of candidates [batch, candidates, length]: [batch, candidates].
 
     Candidates are so many targets of one encoder pass, as in training.
     """
     batch_size, num_candidates, length = candidate_tokens.shape
-    tokens, blocks, target_block = inputs
     # [batch, candidates, length], BOS first; each BOS starts a target of its own.
     decoder_inputs = jnp.pad(candidate_tokens[..., :-1], ((0, 0), (0, 0), (1, 0)))
     # What follows EOS is padding: its scores are left out.
     logits = network.apply(
         {"params": params},
-        tokens,
+        inputs.tokens,
         decoder_inputs.reshape(batch_size, -1),
-        encoder_blocks=blocks,
+        encoder_blocks=inputs.blocks,
         decoder_blocks=jnp.broadcast_to(
-            target_block[:, None], (batch_size, num_candidates * length)
+            inputs.target_block[:, None], (batch_size, num_candidates * length)
         ),
+        encoder_entities=inputs.entities,
     )
     logits = logits.reshape(batch_size, num_candidates, length, -1)
     return score_items(logits, candidate_tokens)

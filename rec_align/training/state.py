@@ -8,10 +8,11 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rec_align.models.lora import join, split_adapters
+from rec_align.models.lora import ADAPTER_NAMES, join, split
 from rec_align.models.losses import cross_entropy
 from rec_align.models.partitioning import constrain
 from rec_align.models.t5 import Transformer
+from rec_align.models.t5_config import ADDED_PARTS
 from rec_align.training.sharding import abstract_opt_state, abstract_params
 
 Batch = dict[str, np.ndarray]
@@ -23,6 +24,7 @@ NETWORK_FEATURES = (
     "decoder_segment_ids",
     "encoder_blocks",
     "decoder_blocks",
+    "encoder_entities",
 )
 
 
@@ -31,7 +33,8 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: [] int32, steps done.
-      params: the trained parameters: the adapters alone where the network has any, else all.
+      params: the trained parameters: where the network has adapters these and `ADDED_PARTS` alone,
+        else all.
       opt_state: the optimizer's.
     """
 
@@ -42,7 +45,9 @@ class TrainState(NamedTuple):
 
 def split_trained(network: Transformer, params: Any) -> tuple[Any, Any]:
     """(what is trained, what is frozen) of the network's parameters."""
-    return split_adapters(params) if network.config.lora else (params, {})
+    if not network.config.lora:
+        return params, {}
+    return split(params, lambda path: path[-1] in ADAPTER_NAMES or path[0] in ADDED_PARTS)
 
 
 def init_params(network: Transformer, seed: int) -> Any:
@@ -75,7 +80,8 @@ def init_state(
       optimizer: an optax transformation.
       mesh: the mesh.
       seed: of fresh parameters.
-      given: parameters that are not to be fresh (all, or all but the adapters); placed already.
+      given: parameters that are not to be fresh (all, or all but the adapters and what of
+        `ADDED_PARTS` the checkpoint lacks); placed already.
     """
     state, frozen = abstract_state(network, optimizer, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (state, frozen))
