@@ -64,7 +64,7 @@ def infer(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     titles = read_catalogue(vocabulary.corpus).texts
-    network = runs.for_vocabulary(model, vocabulary)
+    network = runs.for_task(model, mixture_or_task_name)
     _, predictor = runs.load_predictor(
         network,
         vocabulary,

@@ -13,6 +13,7 @@ from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.lora import join, split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.item_index import open_item_index
+from rec_align.pipeline.rating_targets import rating_tokens
 from rec_align.pipeline.vocabulary import CorpusVocabulary
 from rec_align.pretrained import adapters
 from rec_align.pretrained.opening import load_params
@@ -47,6 +48,17 @@ def subtasks(mixture_or_task_name: str) -> Sequence[seqio.Task]:
 def for_vocabulary(network: Transformer, vocabulary: seqio.Vocabulary) -> Transformer:
     """The network with an embedding row for each token of the vocabulary."""
     return network.clone(config=network.config.with_vocab_size(vocabulary.vocab_size))
+
+
+def for_task(network: Transformer, mixture_or_task_name: str) -> Transformer:
+    """The network for a task's vocabulary and, where it has a rating head, for its targets.
+
+    Raises:
+      ValueError: there is a rating head, and the task asks for something else.
+    """
+    network = for_vocabulary(network, corpus_vocabulary(mixture_or_task_name))
+    written = rating_tokens(seqio.get_mixture_or_task(mixture_or_task_name))
+    return network.clone(config=network.config.with_rating_tokens(written, mixture_or_task_name))
 
 
 def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:

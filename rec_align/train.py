@@ -96,7 +96,7 @@ def train(
     """
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
-    network = runs.for_vocabulary(model, vocabulary)
+    network = runs.for_task(model, mixture_or_task_name)
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)

@@ -4,16 +4,16 @@ An entity is what fills a place of a prompt whole: an item of the history with i
 candidate, a brand. All its tokens carry its number, 1, 2, ... in order of appearance, as the
 feature `encoder_entities`; the prompt's own words carry 0, and nothing is added to them.
 
-- `whole_word` is P5's whole-word embedding (Geng et al. 2022, arXiv 2203.13366, section 4): a
-  learned vector of the number is added to each token's embedding, so that the pieces of one id
-  are seen as one. Ours: only entities have numbers, where P5 numbers every word of the prompt.
-- `two_dimensional` adds a second vector, of the token's place inside its entity: the positions
-  between and inside entities of RecSysLLM (Chu et al. 2023). Ours: they stand in the encoder of a
-  T5, beside its relative positions, where RecSysLLM replaces the positions of a GLM; and numbers
-  are those of the prompt, where RecSysLLM's trie gives them to what is generated.
+- `whole_word` is P5's whole-word embedding (Geng et al. 2022, arXiv 2203.13366): the pieces of one
+  id share a learned vector, which is added to their embeddings. Ours: what shares one is an entity
+  as above, for there are titles where P5 has ids.
+- `two_dimensional` adds a second vector, of the token's place inside its entity. That positions
+  are two, between and inside entities, is RecSysLLM's (Chu et al. 2023). Ours: they are added in
+  the encoder of a T5, whose relative positions stay, and RecSysLLM is a GLM; what is generated has
+  none, where RecSysLLM's entity trie gives it some.
 
-Ours, too: the sizes of the tables, numbers and places beyond which share the last row; and that
-both start at zero, so that training starts from the network without them.
+Ours, too: the sizes of both tables (numbers and places beyond share the last row), and that they
+start at zero, so that training starts from the network without them.
 """
 
 from typing import Any

@@ -27,6 +27,7 @@ from rec_align.models.layers import (
     relative_position_bucket,
 )
 from rec_align.models.partitioning import constrain
+from rec_align.models.rating_head import RatingHead
 from rec_align.models.stacking import run_layers
 from rec_align.models.t5_config import T5Config
 
@@ -228,6 +229,8 @@ class Transformer(nn.Module):
             self.entity_embedder = EntityEmbed(cfg.entity_embedding, cfg.emb_dim, cfg.dtype)
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
+        if cfg.rates:
+            self.rating_head = RatingHead(cfg.rating_head)
 
     def encode(
         self,
@@ -256,35 +259,6 @@ class Transformer(nn.Module):
             )
         return self.entity_embedder(entities, segment_ids)
 
-    def decode(
-        self,
-        encoded: Array,
-        encoder_input_tokens: Array,
-        decoder_input_tokens: Array,
-        encoder_segment_ids: Array | None = None,
-        decoder_segment_ids: Array | None = None,
-        encoder_blocks: Array | None = None,
-        decoder_blocks: Array | None = None,
-        *,
-        enable_dropout: bool = False,
-    ) -> Array:
-        """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
-        cross = masks.cross_bias(
-            encoder_input_tokens,
-            encoder_segment_ids,
-            decoder_segment_ids,
-            encoder_blocks,
-            decoder_blocks,
-        )
-        x = self.decoder(
-            self.token_embedder(decoder_input_tokens),
-            encoded,
-            masks.decoder_bias(decoder_input_tokens),
-            self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
-            not enable_dropout,
-        )
-        return self.decoder.logits(x, self.token_embedder)
-
     def __call__(
         self,
         encoder_input_tokens: Array,
@@ -297,6 +271,43 @@ class Transformer(nn.Module):
         *,
         enable_dropout: bool = False,
     ) -> Array:
+        """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
+        x = self._states(
+            encoder_input_tokens,
+            decoder_input_tokens,
+            encoder_segment_ids,
+            decoder_segment_ids,
+            encoder_blocks,
+            decoder_blocks,
+            encoder_entities,
+            enable_dropout=enable_dropout,
+        )
+        if self.config.rates and self.is_initializing():
+            self.rating_head(x)
+        return self.decoder.logits(x, self.token_embedder)
+
+    def rate(self, *features: Array, **by_name: Any) -> Array:
+        """What the rating head says at each target token; arguments as those of `__call__`.
+
+        Returns:
+          float32 [batch, targets length, 5 or 1], see `rating_head.RatingHead`; it means something
+          at the first token of each target.
+        """
+        return self.rating_head(self._states(*features, **by_name))
+
+    def _states(
+        self,
+        encoder_input_tokens: Array,
+        decoder_input_tokens: Array,
+        encoder_segment_ids: Array | None = None,
+        decoder_segment_ids: Array | None = None,
+        encoder_blocks: Array | None = None,
+        decoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
+        *,
+        enable_dropout: bool = False,
+    ) -> Array:
+        """The decoder's states: [batch, targets length, emb_dim]."""
         encoded = self.encode(
             encoder_input_tokens,
             encoder_segment_ids,
@@ -304,15 +315,19 @@ class Transformer(nn.Module):
             encoder_entities,
             enable_dropout=enable_dropout,
         )
-        return self.decode(
-            encoded,
+        cross = masks.cross_bias(
             encoder_input_tokens,
-            decoder_input_tokens,
             encoder_segment_ids,
             decoder_segment_ids,
             encoder_blocks,
             decoder_blocks,
-            enable_dropout=enable_dropout,
+        )
+        return self.decoder(
+            self.token_embedder(decoder_input_tokens),
+            encoded,
+            masks.decoder_bias(decoder_input_tokens),
+            self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
+            not enable_dropout,
         )
 
     def start(

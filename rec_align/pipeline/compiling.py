@@ -25,7 +25,8 @@ from tqdm import tqdm
 import rec_align
 from rec_align.data.corpus import corpus_dir
 from rec_align.pipeline import batches
-from rec_align.prompts import Family
+from rec_align.pipeline.rating_targets import rating_tokens
+from rec_align.pipeline.templates import families_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -154,6 +155,7 @@ def describe(
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
         "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
+        "rating_tokens": rating_tokens(provider),
         "num_item_index_tokens": vocabulary.vocab_size - vocabulary.sentinels_end,
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [
@@ -165,13 +167,7 @@ def describe(
 
 def _templates(task: seqio.Task) -> list[list[str]]:
     """The templates that a task trains on, each [inputs, targets]."""
-    families = {
-        value
-        for step in task.preprocessors
-        for value in getattr(step, "keywords", {}).values()
-        if isinstance(value, Family)
-    }
-    return [[t.inputs, t.targets] for family in families for t in family.seen]
+    return [[t.inputs, t.targets] for family in families_of(task) for t in family.seen]
 
 
 @contextlib.contextmanager

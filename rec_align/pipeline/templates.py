@@ -1,12 +1,23 @@
 """Templates: the fields of an example -> the prompt and the targets, as parts with blocks."""
 
 import numpy as np
+import seqio
 import tensorflow as tf
 
 from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 from rec_align.pipeline.seeds import TEMPLATE, uniform
 from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
+
+
+def families_of(task: seqio.Task) -> set[Family]:
+    """The families whose templates a task fills."""
+    return {
+        value
+        for step in task.preprocessors
+        for value in getattr(step, "keywords", {}).values()
+        if isinstance(value, Family)
+    }
 
 
 def _choose_templates(

@@ -12,6 +12,13 @@ QUERY = "encoder/layers_0/attention/query/kernel"
 OUTPUT = "encoder/layers_0/mlp/wo/kernel"
 
 
+# Left out of a model file where they are T5Config's own.
+_OPTIONS = (
+    *("mlp_activations", "logits_via_embedding", "item_age_bias"),
+    *("entity_embedding", "rating_head"),
+)
+
+
 def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
     """The config of the network that has parameters of these shapes.
 
@@ -26,6 +33,7 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
     vocab_size, emb_dim = shapes[EMBEDDING]
     num_heads = shapes[POSITIONS][0]
     number, place = (f"entity_embedder/{table}" in shapes for table in ("number", "place"))
+    head = shapes.get("rating_head/bias")
     is_gated = "encoder/layers_0/mlp/wi_0/kernel" in shapes
     return T5Config(
         vocab_size=vocab_size,
@@ -38,6 +46,7 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
         mlp_activations=("gelu", "linear") if is_gated else ("relu",),
         logits_via_embedding="decoder/logits_dense/kernel" not in shapes,
         item_age_bias="decoder/item_age_slope" in shapes,
+        rating_head="none" if head is None else "regression" if head == (1,) else "classes",
         entity_embedding=TWO_DIMENSIONAL if place else WHOLE_WORD if number else NONE,
     )
 
@@ -68,11 +77,12 @@ def model_gin(config: T5Config, title: str) -> str:
             "logits_via_embedding",
             "item_age_bias",
             "entity_embedding",
+            "rating_head",
             "dropout_rate",
         )
     }
     usual = T5Config()
-    for name in ("mlp_activations", "logits_via_embedding", "item_age_bias", "entity_embedding"):
+    for name in _OPTIONS:
         if sizes[name] == getattr(usual, name):
             del sizes[name]
     lines = "\n".join(f"    {name} = {value!r}" for name, value in sizes.items())

@@ -56,6 +56,11 @@ class RecommenderModel(models.EncoderDecoderModel):
         label_smoothing: float = 0.0,
         z_loss: float = 1e-4,
     ):
+        if module.config.rates:
+            raise ValueError(
+                f"T5Config.rating_head is {module.config.rating_head!r}: heads are trained by the "
+                "built-in engine alone, python -m rec_align.train; T5X generates ratings as text."
+            )
         vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
         super().__init__(
             module=runs.for_vocabulary(module, vocabulary),

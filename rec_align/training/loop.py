@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from rec_align.models.lora import split_adapters
+from rec_align.models.rating_head import check_targets
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints, shapes
@@ -102,6 +103,8 @@ def train(
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
     mesh = mesh or sharding.make_mesh()
+    if network.config.rates:
+        check_targets(validation_batches, network.config.rating_tokens)
     _check_adapters(network, initial_params)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
     stop = StopRequest()

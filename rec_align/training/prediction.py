@@ -19,6 +19,7 @@ from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.rating_head import RATINGS, predicted_ratings
 from rec_align.models.t5 import Transformer, empty_cache
 from rec_align.training.sharding import make_mesh, num_batch_shards, replicate, shard_whole_batch
 from rec_align.training.state import Batch
@@ -79,6 +80,8 @@ class Predictor:
         )
         self._rank = jit(functools.partial(rank, network))
         self._generate = jit(functools.partial(generate, network, max_steps=max_text_tokens))
+        self._rate = jit(functools.partial(rate, network))
+        self.config = network.config
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
@@ -102,6 +105,10 @@ class Predictor:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
         return self._call(self._generate, user_inputs(batch))
 
+    def rate(self, batch: Batch) -> np.ndarray:
+        """What a network with a rating head predicts: [batch] float32, 1-5."""
+        return self._call(self._rate, user_inputs(batch))
+
     def _call(self, function, inputs: UserInputs, further: tuple[Any, ...] = (), *rest: Any):
         """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
         num_rows = len(inputs.tokens)
@@ -118,12 +125,9 @@ class Predictor:
 
 def user_inputs(batch: Mapping[str, Any]) -> UserInputs:
     """What a network reads of a batch of users, not packed."""
-    return UserInputs(
-        tokens=batch["encoder_input_tokens"],
-        blocks=batch["encoder_blocks"],
-        target_block=batch["decoder_blocks"][:, 0],
-        entities=batch.get("encoder_entities"),
-    )
+    tokens, blocks = batch["encoder_input_tokens"], batch["encoder_blocks"]
+    target_block = batch["decoder_blocks"][:, 0]
+    return UserInputs(tokens, blocks, target_block, batch.get("encoder_entities"))
 
 
 def _step_fn(network, params, inputs):
@@ -186,6 +190,34 @@ def rank(network: Transformer, params: Any, inputs: UserInputs, candidate_tokens
     )
     logits = logits.reshape(batch_size, num_candidates, length, -1)
     return score_items(logits, candidate_tokens)
+
+
+def rate(network: Transformer, params: Any, inputs: UserInputs) -> jax.Array:
+    """The rating head's predictions: [batch] float32, 1-5."""
+    outputs = network.apply(
+        {"params": params},
+        inputs.tokens,
+        jnp.zeros((inputs.tokens.shape[0], 1), jnp.int32),  # BOS
+        encoder_blocks=inputs.blocks,
+        decoder_blocks=inputs.target_block[:, None],
+        encoder_entities=inputs.entities,
+        method="rate",
+    )
+    return predicted_ratings(network.config.rating_head, outputs[:, 0])
+
+
+def rating_outputs(rating_tokens: tuple[tuple[int, ...], ...], ratings: np.ndarray) -> Outputs:
+    """The tokens of the nearest whole rating, and `predicted_rating`, which is scored.
+
+    Args:
+      rating_tokens: see `T5Config`.
+      ratings: [batch] float32, from `rate`.
+    """
+    tokens = np.zeros((len(RATINGS), max(map(len, rating_tokens))), np.int32)
+    for row, written in zip(tokens, rating_tokens, strict=True):
+        row[: len(written)] = written
+    nearest = np.rint(ratings).astype(int) - RATINGS[0]
+    return tokens[nearest], {"predicted_rating": ratings}
 
 
 def ranking_outputs(candidate_tokens: Any, scores: Any) -> Outputs:

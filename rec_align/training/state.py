@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rec_align.models import rating_head
 from rec_align.models.lora import ADAPTER_NAMES, join, split
 from rec_align.models.losses import cross_entropy
 from rec_align.models.partitioning import constrain
@@ -105,20 +106,32 @@ def batch_loss(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`.
+    """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`, and
+    `rating_head.rating_loss` for networks with a head.
 
     Features may come in a smaller integer type, to be sent to the device; they are widened here.
     `dropout_key` None means evaluation.
     """
     batch = {name: _widened(array) for name, array in batch.items()}
-    logits = network.apply(
+    config = network.config
+    outputs = network.apply(
         {"params": params},
         **{name: batch[name] for name in NETWORK_FEATURES if name in batch},
         enable_dropout=dropout_key is not None,
         rngs=None if dropout_key is None else {"dropout": dropout_key},
+        method="rate" if config.rates else None,
     )
+    if config.rates:
+        targets = (batch["decoder_input_tokens"], batch["decoder_target_tokens"])
+        return rating_head.rating_loss(
+            config.rating_head,
+            outputs,
+            rating_head.ratings_of_targets(*targets, config.rating_tokens),
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+        )
     return cross_entropy(
-        logits,
+        outputs,
         batch["decoder_target_tokens"],
         batch["decoder_loss_weights"],
         label_smoothing=label_smoothing,
