@@ -88,8 +88,8 @@ def load_params(path: str | os.PathLike[str], like: Any, *, more_tokens: bool = 
     run = _run_of(epath.Path(path), "best")
     like = jax.tree.map(_with_sharding, like)
     if any(part in like for part in ADDED_PARTS):
-        there = {name.split("/")[0] for name in open_checkpoint(path).shapes}
-        like = split(like, lambda keys: keys[0] not in ADDED_PARTS or keys[0] in there)[0]
+        there = open_checkpoint(path).shapes
+        like = split(like, lambda keys: keys[0] not in ADDED_PARTS or "/".join(keys) in there)[0]
     if run and not more_tokens:
         model_dir, step = run
         checkpoints = Checkpoints(model_dir, create=False)
