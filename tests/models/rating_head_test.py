@@ -17,7 +17,6 @@ from rec_align.training.state import (
     NETWORK_FEATURES,
     init_params,
     init_state,
-    make_eval_step,
     make_train_step,
 )
 
@@ -128,27 +127,28 @@ def test_it_learns_and_predicts_each_target_from_what_it_sees(head):
     optimizer, mesh = optax.adam(5e-3), sharding.make_mesh()
     step = make_train_step(network(head), optimizer, seed=0)
     state, frozen = init_state(network(head), optimizer, mesh, seed=0)
-    losses = []
+    batch, losses = block_causal(rng, 8), []
     with jax.set_mesh(mesh):
-        for _ in range(100):
-            state, sums = step(state, frozen, sharding.shard_batch(block_causal(rng, 16), mesh))
-            assert sums["num_tokens"] == 16 * 3
-            losses.append(float(sums["loss_sum"]) / 48)
+        for _ in range(90):
+            state, sums = step(state, frozen, sharding.shard_batch(batch, mesh))
+            assert sums["num_tokens"] == 8 * 3
+            losses.append(float(sums["loss_sum"]) / 24)
     # Fresh heads say 3: the mean squared error is 1 for a 2 and 4 for a 5.
     assert losses[0] == pytest.approx(np.log(5), rel=1e-4) or 1 < losses[0] < 4
-    assert np.mean(losses[-10:]) < 0.4 * losses[0]
+    assert losses[-1] < 0.4 * losses[0]
 
     # The last target of a row, asked alone, as in evaluation.
-    batch = block_causal(rng, 4)
-    assert make_eval_step(network(head))(state.params, {}, batch)["num_tokens"] == 12
     seen = {name: batch[name] for name in NETWORK_FEATURES if name in batch}
-    outputs = network(head).apply({"params": state.params}, **seen, method="rate")
-    asked = batch | {"decoder_blocks": np.full((4, 1), 4)}
+    rate = jax.jit(
+        lambda p, features: network(head).apply({"params": p}, **features, method="rate")
+    )
+    outputs = rate(state.params, seen)
+    asked = batch | {"decoder_blocks": np.full((8, 1), 4)}
     trie = CatalogueTrie.build(np.array([[5, 1]]))
     predictor = prediction.Predictor(network(head), state.params, trie)
     found = predictor.rate(asked)
     last = [np.flatnonzero(row == 4)[0] for row in batch["decoder_blocks"]]
-    forced = rating_head.predicted_ratings(head, outputs[np.arange(4), np.array(last)])
+    forced = rating_head.predicted_ratings(head, outputs[np.arange(8), np.array(last)])
     np.testing.assert_allclose(found, forced, atol=1e-4)
     expected = np.where(batch["encoder_input_tokens"][:, -1] < 25, 2, 5)
     assert np.abs(found - expected).mean() < 0.75  # a constant would be 1.5 off
