@@ -32,6 +32,7 @@ _VIEWS = (
     ),
     (("hr@1", "hr@5", "ndcg@5", "hr@10", "ndcg@10", "mrr"), "ranking of {candidates} candidates"),
     (("rmse", "mae"), "ratings on the 1-5 scale, lower is better"),
+    (("auc",), "items rated 4 or 5 told from others by predicted rating, 0.5 is chance"),
     (("exact_match", "token_f1"), "generated text against the target"),
 )
 

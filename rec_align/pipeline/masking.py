@@ -112,7 +112,12 @@ def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, sentinels_end: int) -> tf.T
     """
     first = mask & ~tf.concat([[False], mask[:-1]], 0)
     sentinels = sentinels_end - tf.cumsum(tf.cast(first, tf.int32))
-    return tf.boolean_mask(tf.where(first, sentinels, tokens), first | ~mask)
+    return tf.boolean_mask(tf.where(first, sentinels, tokens), _is_shown(mask))
+
+
+def _is_shown(mask: tf.Tensor) -> tf.Tensor:
+    """Where a token, or the sentinel for a run of masked ones, is left: [n] bool -> [n] bool."""
+    return ~mask | ~tf.concat([[False], mask[:-1]], 0)
 
 
 @gin.configurable
@@ -134,7 +139,8 @@ def corrupt_spans(
       mean_span: mean length of a hidden span, in tokens.
 
     Returns:
-      The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1.
+      The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1. A sentinel is
+      of the entity where its span begins.
     """
     sentinels_end = output_features["inputs"].vocabulary.sentinels_end
     limits = sequence_length or {}
@@ -152,11 +158,16 @@ def corrupt_spans(
         mask = noise_mask(tf.size(text), fold(example["seed"], SPANS), noise_share, mean_span)
         shown = replace_runs(text, mask, sentinels_end)
         inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
+        numbers = example["inputs_entities"]
+        numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
+        entities = tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0)
+        entities = tf.concat([entities[: tf.size(inputs) - 1], [0]], 0)  # the last is EOS
         size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
         targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
         return example | {
             "inputs": inputs,
             "inputs_blocks": tf.zeros_like(inputs),
+            "inputs_entities": entities,
             "targets": targets,
             "targets_blocks": tf.ones_like(targets),
         }
