@@ -149,7 +149,7 @@ def test_a_long_review_loses_its_end_and_not_the_question(review_shop):
         *kept, last = example["inputs"].tolist()
         assert last == 1 and len(kept) <= 11 and whole.startswith(vocabulary.decode(kept))
         num_cut += len(vocabulary.decode(kept)) < len(whole)
-    assert num_cut == 8  # the reviews of the amp
+    assert num_cut >= 8  # the reviews of the amp
 
 
 @pytest.mark.parametrize("task", NEW)
