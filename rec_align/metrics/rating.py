@@ -93,10 +93,11 @@ def liked_auc(
       predictions: [n] float; NaN is taken as 3.0, the middle.
 
     Returns:
-      {"auc": in 0-1, "auc_low": .., "auc_high": ..}, nothing where all or none were liked.
+      {"liked_auc": in 0-1, "liked_auc_low": .., "liked_auc_high": ..}, nothing where all or none
+      were liked.
 
     Example:
-      >>> liked_auc([5.0, 4.0, 2.0, 1.0], [4.0, 3.0, 3.0, 2.0])["auc"]
+      >>> liked_auc([5.0, 4.0, 2.0, 1.0], [4.0, 3.0, 3.0, 2.0])["liked_auc"]
       0.875
     """
     is_liked = np.asarray(targets, dtype=np.float64) >= LIKED
@@ -105,7 +106,7 @@ def liked_auc(
     predictions = np.asarray(predictions, dtype=np.float64)
     scores = np.where(np.isnan(predictions), MIDDLE, predictions)
     low, high = auc_bounds(is_liked, scores)
-    return {"auc": auc(is_liked, scores), "auc_low": low, "auc_high": high}
+    return {"liked_auc": auc(is_liked, scores), "liked_auc_low": low, "liked_auc_high": high}
 
 
 def count_invalid(predictions: Sequence[float] | np.ndarray) -> Mapping[str, float]:

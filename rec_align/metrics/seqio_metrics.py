@@ -230,8 +230,8 @@ def rating(
         are scored instead of the texts. {} for generated text.
 
     Returns:
-      rmse, mae and auc with bounds (no auc where all or none were liked), "num_invalid" and
-      "invalid_share" of outputs, "n".
+      rmse, mae and liked_auc with bounds (the last not where all or none were liked),
+      "num_invalid" and "invalid_share" of outputs, "n".
 
     Raises:
       ValueError: lengths differ, no examples, or a target is not finite.

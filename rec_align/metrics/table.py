@@ -32,8 +32,15 @@ _VIEWS = (
     ),
     (("hr@1", "hr@5", "ndcg@5", "hr@10", "ndcg@10", "mrr"), "ranking of {candidates} candidates"),
     (("rmse", "mae"), "ratings on the 1-5 scale, lower is better"),
-    (("auc",), "items rated 4 or 5 told from others by predicted rating, 0.5 is chance"),
+    (("liked_auc",), "items rated 4 or 5 told from others by predicted rating, 0.5 is chance"),
+    (("rating_agreement",), "outputs that state the given rating"),
+    (("accuracy", "majority_share", "auc"), "yes or no; majority_share: always the commoner"),
     (("exact_match", "token_f1"), "generated text against the target"),
+    (
+        ("bleu4", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2"),
+        "generated text against the target, all in 0-1",
+    ),
+    (("feature_match",), "outputs that hold the word they were asked for"),
 )
 
 

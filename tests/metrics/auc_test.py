@@ -43,14 +43,14 @@ def test_liked_items_are_those_rated_4_and_more():
     targets, predictions = [5.0, 4.0, 3.5, 1.0], [4.5, np.nan, 3.0, 3.1]
     found = rating.liked_auc(targets, predictions)
     # The missing one counts as 3.0: behind 3.1, level with 3.0.
-    assert found["auc"] == (2 + 1 / 2) / 4
-    assert seqio_metrics.score_ratings(targets, predictions)["auc"] == found["auc"]
+    assert found["liked_auc"] == (2 + 1 / 2) / 4
+    assert seqio_metrics.score_ratings(targets, predictions)["liked_auc"] == found["liked_auc"]
     assert rating.liked_auc([5.0, 4.0], [1.0, 2.0]) == {} == rating.liked_auc([3.0], [1.0])
 
 
 def test_numbers_beside_the_texts_are_scored_instead():
     found = seqio_metrics.rating([4.0, 2.0], ["4", "4"], {"predicted_rating": [4.5, 2.0]})
-    assert (found["mae"], found["auc"], found["num_invalid"]) == (0.25, 1.0, 0)
+    assert (found["mae"], found["liked_auc"], found["num_invalid"]) == (0.25, 1.0, 0)
     assert seqio_metrics.rating([4.0, 2.0], ["4", "4"], {})["mae"] == 1
 
 
