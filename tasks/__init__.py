@@ -10,10 +10,24 @@ import os
 import seqio
 
 from rec_align.data.corpus import list_corpora
-from tasks import bpr, item_embedding, mim, mixtures, mlm, ranking, rating, retrieval
+from tasks import (
+    bpr,
+    entity_infilling,
+    item_embedding,
+    mim,
+    mixtures,
+    mlm,
+    ranking,
+    rating,
+    retrieval,
+)
 
 BUILT_IN = ("ml_100k",)
-FAMILIES = (retrieval, ranking, rating, mim, mlm, bpr, item_embedding, mixtures)
+FAMILIES = (
+    *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
+    entity_infilling,
+    mixtures,
+)
 
 
 def register_corpus(name: str) -> None:

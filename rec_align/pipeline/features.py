@@ -18,6 +18,7 @@ BESIDE = {"inputs_blocks": "inputs", "targets_blocks": "targets"}
 PASSTHROUGH = {
     "candidate_tokens": _SPEC(dtype=tf.int32, rank=2),
     "in_catalogue": _SPEC(dtype=tf.int32, rank=0),
+    "entity_kind": _SPEC(dtype=tf.int32, rank=0),
 }
 
 
@@ -42,7 +43,7 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
     """Converts tasks' examples with blocks for an encoder-decoder.
 
     Only the lengths of `inputs` and `targets` are needed; blocks follow them. Without packing,
-    `candidate_tokens` and `in_catalogue` pass through where the dataset has them.
+    `candidate_tokens`, `in_catalogue` and `entity_kind` pass through where the dataset has them.
 
     Worked example, a block-causal one with two targets packed before a plain one:
 

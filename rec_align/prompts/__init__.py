@@ -3,12 +3,21 @@
 Text only: nothing here imports TensorFlow, JAX or SeqIO. `template` says what a template is.
 """
 
-from rec_align.prompts import bpr, item_embedding, mim, mlm, ranking, rating, retrieval
+from rec_align.prompts import (
+    bpr,
+    entity_infilling,
+    item_embedding,
+    mim,
+    mlm,
+    ranking,
+    rating,
+    retrieval,
+)
 from rec_align.prompts.template import Family, Slot, Template, parse
 
 FAMILIES: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY
-    for module in (retrieval, ranking, rating, mim, mlm, bpr, item_embedding)
+    for module in (retrieval, ranking, rating, mim, mlm, bpr, item_embedding, entity_infilling)
 }
 
 # What the pipeline writes besides templates and items: list numbers, ratings, attribute names.
@@ -17,6 +26,7 @@ FIXED_TEXTS = (
     *(f"{rating};" for rating in range(1, 6)),
     *(f"{rating}" for rating in range(1, 6)),
     *("categories:", "brand:", "year:"),
+    *("date:", "category:", "item:", "rating:", "review:"),
 )
 
 __all__ = ["FAMILIES", "FIXED_TEXTS", "Family", "Slot", "Template", "all_texts", "parse"]
