@@ -75,8 +75,8 @@ def hide_entities(
         or not math.isclose(sum(level_shares), 1, abs_tol=1e-6)
     ):
         raise ValueError(
-            f"hide_entities.level_shares={level_shares}: give three shares, of {', '.join(LEVELS)}, "
-            "that sum to 1"
+            f"hide_entities.level_shares={level_shares}: give three shares that sum to 1, of "
+            f"{', '.join(LEVELS)}"
         )
     if not 0 < masked_share < 1:
         raise ValueError(f"hide_entities.masked_share={masked_share}: must lie between 0 and 1")

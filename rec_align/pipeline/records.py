@@ -7,7 +7,7 @@ After RecSysLLM (Chu et al. 2023), text for tabular data. An interaction is writ
 and, where it is given, `review:` with the sentence of its review that explains it. What is not
 known is left out. Ours: the wording; and the order, from the general to the particular, in which
 each entity can be asked for when those before it are known, the item before its rating. A date is
-written where the time lies in 1971 to 2099: smaller times are counters, as in tables without clocks.
+written where the time lies in 1971 to 2099: smaller ones are counters, as of logs without clocks.
 
 Each entity is two parts, its label and its value, with a number in `history_blocks` that says of
 every token which entity it is of; see `code`. `entity_masks` hides them.
