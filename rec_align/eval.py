@@ -68,7 +68,8 @@ def predict(
     """What SeqIO's Evaluator asks of a model, for any task: predictions and auxiliary values.
 
     Tasks whose examples have `candidate_tokens` are ranked, those with `in_catalogue` decoded
-    within the catalogue; the rest is free text, or a number where the network has a rating head.
+    within the catalogue, those with `entity_kind` within the values of that kind; the rest is free
+    text, or a number where the network has a rating head.
 
     Returns:
       [(index, tokens)], and lists in the same order: `item_indices`, `scores`, `num_returned` and
@@ -94,6 +95,9 @@ def predict(
     elif "in_catalogue" in features:
         for indices, batch in padded_batches(dataset, batch_size, "recommend"):
             keep(indices, *retrieval_outputs(item_tokens, predictor.recommend(batch)))
+    elif "entity_kind" in features:
+        for indices, batch in padded_batches(dataset, batch_size, "fill"):
+            keep(indices, predictor.fill(batch), {})
     else:
         for indices, batch in padded_batches(dataset, batch_size, "generate"):
             keep(indices, predictor.generate(batch), {})

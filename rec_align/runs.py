@@ -1,5 +1,6 @@
 """What training, evaluation and inference share: the network for a corpus, and its predictor."""
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +10,11 @@ import seqio
 from jax.sharding import Mesh
 
 from rec_align.data.corpus import read_manifest
+from rec_align.decoding import entity_tries
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.lora import join, split_adapters
 from rec_align.models.t5 import Transformer
+from rec_align.pipeline.entity_values import entity_tokens
 from rec_align.pipeline.item_index import open_item_index
 from rec_align.pipeline.rating_targets import rating_tokens
 from rec_align.pipeline.vocabulary import CorpusVocabulary
@@ -64,6 +67,11 @@ def for_task(network: Transformer, mixture_or_task_name: str) -> Transformer:
 def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
     """[num_items, max_item_tokens] int32, how each item of the corpus is written."""
     return open_item_index(vocabulary.corpus, vocabulary).item_tokens
+
+
+def open_entity_tries(vocabulary: CorpusVocabulary) -> entity_tries.EntityTries:
+    """The trie of the known values of each kind of entity."""
+    return entity_tries.build(entity_tokens(vocabulary))
 
 
 def load_run(
@@ -127,5 +135,6 @@ def load_predictor(
         beam_size=beam_size,
         num_results=num_results,
         max_text_tokens=max_text_tokens,
+        open_entity_tries=functools.partial(open_entity_tries, vocabulary),
     )
     return step, predictor

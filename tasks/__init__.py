@@ -13,6 +13,7 @@ from rec_align.data.corpus import list_corpora
 from tasks import (
     bpr,
     direct_yes_no,
+    entity_infilling,
     explanation,
     feature_explanation,
     item_embedding,
@@ -33,6 +34,7 @@ FAMILIES = (
     *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
     *(like, next_yes_no, direct_yes_no),
     *(explanation, feature_explanation, review_summary, review_rating),
+    entity_infilling,
     mixtures,
 )
 

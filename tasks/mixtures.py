@@ -3,7 +3,9 @@
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
 `{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
 five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
-them. What a corpus has no ratings, reviews or explanations for is left out of all of them.
+them; `{corpus}_recsysllm` the recommendation tasks and entity_infilling. `{corpus}_templates`, for
+evaluation, has each task that has an unseen template beside the same with that template. What a
+corpus has no ratings, reviews or explanations for is left out of all of them.
 """
 
 import seqio
@@ -44,6 +46,15 @@ P5_FAMILIES = {
     "direct": ("ranking", "direct_yes_no"),
 }
 
+# RecSysLLM (Chu et al. 2023), whose rates are not published: these are ours.
+RECSYSLLM_RATES = {
+    "retrieval": 0.60,  # one example holds a target for every item of a run
+    "ranking": 0.08,  # its prompts are the longest and hold one target
+    "rating": 0.07,  # one example holds a rating for every item of a run
+    "entity_infilling": 0.20,  # what the system adds: facts and their order, from both sides
+    "review_infilling": 0.05,  # the words of reviews; of a corpus that has them
+}
+
 MIXTURES = {
     "aligned": RATES,
     "recommendation": {task: RATES[task] for task in RECOMMENDATION},
@@ -56,7 +67,16 @@ MIXTURES = {
         f"p5_{family}": {task: P5_RATES[task] for task in tasks}
         for family, tasks in P5_FAMILIES.items()
     },
+    "recsysllm": RECSYSLLM_RATES,
 }
+
+
+def _with_unseen_twins(corpus: str) -> list[str]:
+    """The tasks that can be scored with a template never trained on, each before its twin."""
+    known = seqio.TaskRegistry.names()
+    sources = {name: seqio.TaskRegistry.get(name).source for name in known}
+    ours = [name for name in known if getattr(sources[name], "corpus", None) == corpus]
+    return [twin for name in ours if f"{name}_unseen" in ours for twin in (name, f"{name}_unseen")]
 
 
 def register(corpus: str) -> None:
@@ -64,3 +84,7 @@ def register(corpus: str) -> None:
     for name, rate_of in MIXTURES.items():
         rates = [(f"{corpus}_{task}", rate) for task, rate in rate_of.items()]
         seqio.MixtureRegistry.add(f"{corpus}_{name}", rates, mixture_cls=Mixture)
+    # For evaluation only: which templates cost how much.
+    seqio.MixtureRegistry.add(
+        f"{corpus}_templates", _with_unseen_twins(corpus), default_rate=1, mixture_cls=Mixture
+    )

@@ -41,6 +41,18 @@ _VIEWS = (
         "generated text against the target, all in 0-1",
     ),
     (("feature_match",), "outputs that hold the word they were asked for"),
+    (
+        (
+            *("entity_match", "category_match", "category_constant", "brand_match"),
+            *("brand_constant", "item_match", "item_constant", "rating_match", "rating_constant"),
+        ),
+        "one blank, among the known values of its kind; constant = the most frequent value",
+    ),
+)
+# What is shown of each task that is also scored with an unseen template: those of these it has.
+_BY_TEMPLATE = (
+    *("full/hr@10", "full/ndcg@10", "unseen/ndcg@10", "hr@1", "ndcg@10", "rmse", "mae"),
+    *("accuracy", "bleu4", "rougeL", "rating_agreement", "exact_match", "token_f1", "entity_match"),
 )
 
 
@@ -104,7 +116,27 @@ def tables(results: Results, num_items: int | None = None) -> list[Table]:
             )
         for columns, protocol in views:
             drawn.append(_table(task, by_system, columns, protocol, num_items))
-    return drawn
+    return drawn + [drawn_of for tasks in results.values() for drawn_of in _template_tables(tasks)]
+
+
+def _template_tables(tasks: Mapping[str, Mapping[str, float]]) -> list[Table]:
+    """One table of the tasks scored with templates both seen and unseen; none where none is."""
+    rows = {}
+    for task, seen in tasks.items():
+        unseen = tasks.get(f"{task}_unseen", {})
+        for name in _BY_TEMPLATE:
+            if name in seen and name in unseen:
+                difference = f"{unseen[name] - seen[name]:+.4f}"
+                cells = format_cell(seen, name), format_cell(unseen, name), difference
+                rows[f"{task} {name}"] = cells
+    table = Table(
+        title="templates",
+        caption="the first template, as trained on, and one never trained on",
+        columns=("seen", "unseen", "difference"),
+        rows=rows,
+        best=frozenset(),
+    )
+    return [table] if rows else []
 
 
 def render_markdown(results: Results, ours: str | None = None, num_items: int | None = None) -> str:

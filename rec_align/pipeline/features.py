@@ -19,6 +19,7 @@ ENTITIES = {"inputs_entities": "inputs"}
 PASSTHROUGH = {
     "candidate_tokens": _SPEC(dtype=tf.int32, rank=2),
     "in_catalogue": _SPEC(dtype=tf.int32, rank=0),
+    "entity_kind": _SPEC(dtype=tf.int32, rank=0),
 }
 
 
@@ -49,9 +50,9 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
     """Converts tasks' examples with blocks for an encoder-decoder.
 
     Only the lengths of `inputs` and `targets` are needed; blocks follow them. Without packing,
-    `candidate_tokens` and `in_catalogue` pass through where the dataset has them. With `entities`
-    there is also `encoder_entities`, from `inputs_entities`: which entity of its example a token is
-    of, 1 first, 0 = none; for networks with `T5Config.entity_embedding`.
+    `candidate_tokens`, `in_catalogue` and `entity_kind` pass through where the dataset has them.
+    With `entities` there is also `encoder_entities`, from `inputs_entities`: which entity of its
+    example a token is of, 1 first, 0 = none; for networks with `T5Config.entity_embedding`.
 
     Worked example, a block-causal one with two targets packed before a plain one:
 

@@ -5,6 +5,8 @@ tokens in spans of 3 on average, each span replaced by one sentinel; the target 
 sentinel before what it stood for.
 """
 
+from collections.abc import Callable
+
 import gin
 import seqio
 import tensorflow as tf
@@ -120,6 +122,56 @@ def _is_shown(mask: tf.Tensor) -> tf.Tensor:
     return ~mask | ~tf.concat([[False], mask[:-1]], 0)
 
 
+def open_blanks(
+    sequence_length: dict[str, int] | None, output_features: Features
+) -> Callable[[Example, tf.Tensor], Example]:
+    """What makes plain examples of tokenised ones whose text is to be hidden in part.
+
+    Args:
+      sequence_length: limits of `inputs` and `targets`, or None.
+      output_features: of the task.
+
+    Returns:
+      A function of an example and a mask. The mask, [t] bool, says which of the tokens with a block
+      above 0 are hidden, at least one but not the first: each run becomes a sentinel, and the
+      target repeats it before the run. Both sides are EOS-ended, their blocks 0 and 1; a sentinel
+      is of the entity where its run begins;
+      `inputs_pretokenized` and `targets_pretokenized` are their text.
+    """
+    vocabulary = output_features["inputs"].vocabulary
+    sentinels_end = vocabulary.sentinels_end
+    limits = sequence_length or {}
+
+    def end(tokens: tf.Tensor, name: str) -> tf.Tensor:
+        limit = limits.get(name)
+        kept = tokens if limit is None else tokens[: limit - 1]
+        return tf.concat([kept, [EOS_ID]], 0)
+
+    def put_blanks(example: Example, mask: tf.Tensor) -> Example:
+        tokens, is_text = example["inputs"], tf.cast(example["inputs_blocks"] > 0, tf.int32)
+        begin = tf.argmax(is_text, output_type=tf.int32)
+        stop = begin + tf.reduce_sum(is_text)
+        text = tokens[begin:stop]
+        shown = replace_runs(text, mask, sentinels_end)
+        inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
+        numbers = example["inputs_entities"]
+        numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
+        entities = tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0)
+        size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
+        targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
+        return example | {
+            "inputs": inputs,
+            "inputs_blocks": tf.zeros_like(inputs),
+            "inputs_entities": tf.concat([entities[: tf.size(inputs) - 1], [0]], 0),
+            "inputs_pretokenized": vocabulary.decode_tf(inputs[:-1]),
+            "targets": targets,
+            "targets_blocks": tf.ones_like(targets),
+            "targets_pretokenized": vocabulary.decode_tf(targets[:-1]),
+        }
+
+    return put_blanks
+
+
 @gin.configurable
 def corrupt_spans(
     dataset: tf.data.Dataset,
@@ -142,35 +194,12 @@ def corrupt_spans(
       The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1. A sentinel is
       of the entity where its span begins.
     """
-    sentinels_end = output_features["inputs"].vocabulary.sentinels_end
-    limits = sequence_length or {}
-
-    def end(tokens: tf.Tensor, name: str) -> tf.Tensor:
-        limit = limits.get(name)
-        kept = tokens if limit is None else tokens[: limit - 1]
-        return tf.concat([kept, [EOS_ID]], 0)
+    put_blanks = open_blanks(sequence_length, output_features)
 
     def corrupt(example: Example) -> Example:
-        tokens, blocks = example["inputs"], example["inputs_blocks"]
-        begin = tf.argmax(blocks, output_type=tf.int32)
-        stop = begin + tf.reduce_sum(blocks)
-        text = tokens[begin:stop]
-        mask = noise_mask(tf.size(text), fold(example["seed"], SPANS), noise_share, mean_span)
-        shown = replace_runs(text, mask, sentinels_end)
-        inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
-        numbers = example["inputs_entities"]
-        numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
-        entities = tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0)
-        entities = tf.concat([entities[: tf.size(inputs) - 1], [0]], 0)  # the last is EOS
-        size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
-        targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
-        return example | {
-            "inputs": inputs,
-            "inputs_blocks": tf.zeros_like(inputs),
-            "inputs_entities": entities,
-            "targets": targets,
-            "targets_blocks": tf.ones_like(targets),
-        }
+        size = tf.math.count_nonzero(example["inputs_blocks"], dtype=tf.int32)
+        seed = fold(example["seed"], SPANS)
+        return put_blanks(example, noise_mask(size, seed, noise_share, mean_span))
 
     long_enough = dataset.filter(lambda example: tf.reduce_sum(example["inputs_blocks"]) > 1)
     return long_enough.map(corrupt)

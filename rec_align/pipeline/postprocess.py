@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rec_align.pipeline.records import KINDS
+
 
 def retrieval(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
     """Target -> {"item_index": int, "history_item_indices": [h] int32, all earlier items}."""
@@ -23,6 +25,12 @@ def ranking(decoded: str, is_target: bool = False, example: dict[str, Any] | Non
     if not is_target:
         return decoded
     return {"target_position": int(example["target_position"])}
+
+
+def entity(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
+    """'<extra_id_0> Acme' -> 'Acme'; target -> {"kind": str, "value": str}."""
+    value = decoded.removeprefix("<extra_id_0>").strip()
+    return {"kind": KINDS[int(example["entity_kind"])], "value": value} if is_target else value
 
 
 def rating(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:

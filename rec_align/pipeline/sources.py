@@ -65,6 +65,7 @@ def _hold_out_last(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         "timestamps": example["timestamps"][:-1],
         "held_out_item_index": example["item_indices"][-1],
         "held_out_rating": example["ratings"][-1],
+        "held_out_timestamp": example["timestamps"][-1],
     }
 
 
@@ -73,7 +74,8 @@ class CorpusSource(seqio.TfdsDataSource):
 
     Examples of `train`: `user_index` int64, `item_indices` [n] int32, `ratings` [n] float32 (NaN
     where there is none), `timestamps` [n] int64. In `validation` and `test` the last entry of each
-    is taken off: `held_out_item_index` int32, `held_out_rating` float32.
+    is taken off: `held_out_item_index` int32, `held_out_rating` float32, `held_out_timestamp`
+    int64.
 
     Attributes:
       corpus: the corpus's name, looked up in the data directory at each use.

@@ -6,6 +6,7 @@ Text only: nothing here imports TensorFlow, JAX or SeqIO. `template` says what a
 from rec_align.prompts import (
     bpr,
     direct_yes_no,
+    entity_infilling,
     explanation,
     feature_explanation,
     item_embedding,
@@ -27,6 +28,7 @@ FAMILIES: dict[str, Family] = {
         *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
         *(like, next_yes_no, direct_yes_no),
         *(explanation, feature_explanation, review_summary, review_rating),
+        entity_infilling,
     )
 }
 
@@ -37,6 +39,7 @@ FIXED_TEXTS = (
     *(f"{rating}" for rating in range(1, 6)),
     *("yes", "no"),
     *("categories:", "brand:", "year:"),
+    *("date:", "category:", "item:", "rating:", "review:"),
 )
 
 __all__ = ["FAMILIES", "FIXED_TEXTS", "Family", "Slot", "Template", "all_texts", "parse"]

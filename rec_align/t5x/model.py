@@ -16,6 +16,7 @@ from t5x import models
 from t5x.optimizers import OptimizerDefType
 
 from rec_align import runs
+from rec_align.decoding.entity_tries import EntityTries
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.lora import join
 from rec_align.models.t5 import Transformer
@@ -117,13 +118,18 @@ class RecommenderModel(models.EncoderDecoderModel):
         item_tokens = runs.item_tokens(self.output_vocabulary)
         return CatalogueTrie.build(item_tokens), item_tokens
 
+    @functools.cached_property
+    def _entity_tries(self) -> EntityTries:
+        return runs.open_entity_tries(self.output_vocabulary)
+
     def predict_batch_with_aux(
         self, params: Any, batch: Mapping[str, jax.Array], rng: jax.Array | None = None
     ) -> prediction.Outputs:
-        """The best answer of each row: a candidate, an item of the catalogue, or free text.
+        """The best answer of each row: a candidate, an item, an entity, or free text.
 
         Rows with `candidate_tokens` are ranked exactly, those with `in_catalogue` decoded within
-        the catalogue; others are decoded greedily, as long as the batch's targets at most.
+        the catalogue, those with `entity_kind` within the values of that kind; others are decoded
+        greedily, as long as the batch's targets at most.
 
         Args:
           params: of the network.
@@ -151,5 +157,15 @@ class RecommenderModel(models.EncoderDecoderModel):
                 num_results=self._num_results,
             )
             return prediction.retrieval_outputs(jnp.asarray(item_tokens), found)
+        if "entity_kind" in batch:
+            answers = prediction.fill(
+                self.module,
+                params,
+                inputs,
+                batch["entity_kind"],
+                self._entity_tries,
+                beam_size=self._beam_size,
+            )
+            return answers, {}
         max_steps = batch["decoder_input_tokens"].shape[1]
         return prediction.generate(self.module, params, inputs, max_steps=max_steps), {}

@@ -6,7 +6,7 @@ any engine to jit; `Predictor` is the built-in engine's.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rec_align.decoding.beam_search import BeamResults, beam_search
+from rec_align.decoding.entity_tries import EntityTries
 from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.scoring import score_items
@@ -58,6 +59,7 @@ class Predictor:
       beam_size: prefixes kept alive a user.
       num_results: items returned a user; more than `beam_size` costs almost nothing.
       max_text_tokens: where free text is cut, in tokens.
+      open_entity_tries: gives the values of each kind of entity, once `fill` is called.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Predictor:
         beam_size: int = 20,
         num_results: int = 50,
         max_text_tokens: int = 16,
+        open_entity_tries: Callable[[], EntityTries] = dict,
     ):
         self._params = params
         self._mesh = mesh or make_mesh()
@@ -84,6 +87,8 @@ class Predictor:
         self._generate = jit(functools.partial(generate, network, max_steps=max_text_tokens))
         self._rate = jit(functools.partial(rate, network))
         self.config = network.config
+        self._fill = jit(functools.partial(fill, network, beam_size=beam_size))
+        self._open_entity_tries = open_entity_tries
 
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
@@ -110,6 +115,15 @@ class Predictor:
     def rate(self, batch: Batch) -> np.ndarray:
         """What a network with a rating head predicts: [batch] float32, 1-5."""
         return self._call(self._rate, user_inputs(batch))
+
+    @functools.cached_property
+    def _entity_tries(self) -> EntityTries:
+        return replicate(self._open_entity_tries(), self._mesh)
+
+    def fill(self, batch: Batch) -> np.ndarray:
+        """The best value of each row's `entity_kind` [batch]: [batch, length] tokens."""
+        kinds = (batch["entity_kind"],)
+        return self._call(self._fill, user_inputs(batch), kinds, self._entity_tries)
 
     def _call(self, function, inputs: UserInputs, further: tuple[Any, ...] = (), *rest: Any):
         """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
@@ -169,6 +183,49 @@ def generate(network: Transformer, params: Any, inputs: UserInputs, *, max_steps
     cache = empty_cache(network.config, batch_size, 1, max_steps)
     step_fn = _step_fn(network, params, inputs)
     return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
+
+
+def fill(
+    network: Transformer,
+    params: Any,
+    inputs: UserInputs,
+    kinds: jax.Array,
+    tries: EntityTries,
+    *,
+    beam_size: int,
+) -> jax.Array:
+    """The best value of the kind of entity that each row asks for.
+
+    Every kind is searched for every row, after one pass of the encoder.
+
+    Args:
+      network: the network.
+      params: its parameters.
+      inputs: of `user_inputs`.
+      kinds: [batch] int32, keys of `tries`.
+      tries: the values of each kind.
+      beam_size: prefixes kept alive a row.
+
+    Returns:
+      [batch, length] int32 tokens, 0 after EOS; only 0 where a kind has no trie.
+    """
+    batch_size = inputs.tokens.shape[0]
+    step_fn = _step_fn(network, params, inputs)
+    length = max((values.tokens.shape[1] for values in tries.values()), default=1)
+    answers = jnp.zeros((batch_size, length), jnp.int32)
+    for kind, values in tries.items():
+        found = beam_search(
+            step_fn,
+            empty_cache(network.config, batch_size, 1, values.trie.max_depth),
+            values.trie,
+            batch_size=batch_size,
+            beam_size=beam_size,
+            num_results=1,
+        )
+        best = jnp.asarray(values.tokens)[found.item_indices[:, 0]]
+        best = jnp.pad(best, ((0, 0), (0, length - best.shape[1])))
+        answers = jnp.where((kinds == kind)[:, None], best, answers)
+    return answers
 
 
 def rank(network: Transformer, params: Any, inputs: UserInputs, candidate_tokens: Any) -> jax.Array:

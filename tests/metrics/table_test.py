@@ -155,3 +155,25 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         table.write_metrics_json(path, {}, {"run": 2})
     assert path.read_text() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_seen_and_unseen_templates_stand_side_by_side():
+    """No table where no task has both; only what both have, and the difference as unseen - seen."""
+    assert "templates" not in {drawn.title for drawn in table.tables(RESULTS)}
+    tasks = {
+        "rating": {"rmse": 0.9, "mae": 0.7, "n": 9},
+        "rating_unseen": {"rmse": 1.0, "n": 9},
+        "entity_infilling": {**bounded(entity_match=(0.5, 0.4, 0.6)), "n": 9},
+        "entity_infilling_unseen": {**bounded(entity_match=(0.25, 0.2, 0.3)), "n": 9},
+        "ranking": {"hr@1": 0.5, "n": 9},
+    }
+    [drawn] = [t for t in table.tables({"rec_align": tasks}) if t.title == "templates"]
+    assert drawn.columns == ("seen", "unseen", "difference")
+    assert drawn.rows == {
+        "rating rmse": ("0.9000", "1.0000", "+0.1000"),
+        "entity_infilling entity_match": (
+            "0.5000 [0.400, 0.600]",
+            "0.2500 [0.200, 0.300]",
+            "-0.2500",
+        ),
+    }

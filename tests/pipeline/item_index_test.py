@@ -94,7 +94,8 @@ def test_a_retrieval_example_holds_the_very_tokens_of_its_items(shop, name):
 
 
 @pytest.mark.parametrize(
-    "family", ["retrieval", "ranking", "rating", "mim", "mlm", "bpr", "item_embedding"]
+    "family",
+    ["retrieval", "ranking", "rating", "mim", "mlm", "bpr", "item_embedding", "entity_infilling"],
 )
 def test_every_task_writes_items_by_the_index(shop, family):
     with using("codes"), gin.unlock_config():

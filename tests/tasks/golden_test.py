@@ -152,7 +152,9 @@ def test_mim_test_split(small_shop):
 def test_mlm_test_split(small_shop):
     """Putting the spans back gives the text; spans are sentinels in ascending order."""
     example = example_of("small_shop_mlm", "test", "dan")
-    assert texts(example)[0].startswith("Fill in the missing text: Wall Mirror; Desk Lamp;")
+    inputs, target = texts(example)
+    assert inputs.startswith("Fill in the missing text: ") and "<extra_id_0>" in inputs
+    assert target.startswith("<extra_id_0> ")
     vocabulary = seqio.get_mixture_or_task("small_shop_mlm").output_features["inputs"].vocabulary
     first = vocabulary.vocab_size - 1
     spans, key = {}, None

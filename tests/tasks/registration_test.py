@@ -50,6 +50,18 @@ def test_rates_are_explicit_and_complete():
     }
 
 
+def test_recsysllm_and_the_evaluation_of_templates():
+    assert sum(mixtures.RECSYSLLM_RATES.values()) == pytest.approx(1)
+    mixture = seqio.MixtureRegistry.get("ml_100k_recsysllm")
+    assert {task.name for task in mixture.tasks} == {
+        f"ml_100k_{name}" for name in mixtures.RECSYSLLM_RATES
+    }
+    names = {task.name for task in seqio.MixtureRegistry.get("ml_100k_templates").tasks}
+    seen = {name for name in names if not name.endswith("_unseen")}
+    assert names == seen | {f"{name}_unseen" for name in seen}
+    assert {f"ml_100k_{name}" for name in (*mixtures.RECOMMENDATION, "entity_infilling")} <= seen
+
+
 def test_no_rating_task_without_ratings(small_shop):
     rating = seqio.TaskRegistry.get("unrated_shop_rating")
     with pytest.raises(ValueError, match="corpus 'unrated_shop' has no ratings"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from rec_align.decoding import entity_tries
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import T5Config, Transformer
@@ -135,3 +136,23 @@ def test_generate_takes_the_most_probable_token(catalogue, params, users):
         ended = np.cumsum(row == 1) - (row == 1) > 0
         np.testing.assert_array_equal(row[~ended], expected[~ended])
         assert (row[ended] == 0).all()
+
+
+def test_fill_takes_the_best_value_of_each_rows_kind(catalogue, params, users):
+    """Two kinds whose values have different lengths, and a row of either kind."""
+    is_short = (catalogue > 0).sum(axis=1) < 4
+    values = {1: catalogue[is_short][:, :3], 4: catalogue[~is_short]}
+    scores = {kind: brute_force(params, users, rows) for kind, rows in values.items()}
+    predictor = Predictor(
+        NETWORK,
+        params,
+        CatalogueTrie.build(catalogue),
+        beam_size=len(catalogue),
+        open_entity_tries=lambda: entity_tries.build(values),
+    )
+    for kinds in ([1, 4], [4, 1]):
+        found = predictor.fill(users | {"entity_kind": np.array(kinds, np.int32)})
+        for row, kind in enumerate(kinds):
+            best = values[kind][scores[kind][row].argmax()]
+            assert found[row][found[row] > 0].tolist() == best[best > 0].tolist()
+    assert not predictor.fill(users | {"entity_kind": np.array([2, 2], np.int32)}).any()
