@@ -10,7 +10,7 @@ import functools
 
 import seqio
 
-from rec_align.metrics import entities
+from rec_align.metrics import entity_match
 from rec_align.pipeline import entity_masks, postprocess, records, seeds, templates
 from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.review_source import ReviewSource
@@ -38,7 +38,7 @@ def _register(
         output_features=features,
         shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         postprocess_fn=postprocess.entity,
-        metric_fns=[] if of_reviews else [entities.entity_match],
+        metric_fns=[] if of_reviews else [entity_match.entity_match],
     )
 
 
