@@ -22,7 +22,7 @@ def name_users(dataset: tf.data.Dataset, *, enabled: bool = False) -> tf.data.Da
       enabled: `--gin "name_users.enabled=True"`, for training and evaluation alike.
 
     Returns:
-      Examples with one more part in front, in block 0, which is never cut.
+      Examples with one more part in front, in block 0, which is never cut: their first entity.
     """
     if not enabled:
         return dataset
@@ -30,10 +30,13 @@ def name_users(dataset: tf.data.Dataset, *, enabled: bool = False) -> tf.data.Da
     def name(batch: Batch) -> Batch:
         users = tf.strings.join(["User ", tf.strings.as_string(batch["user_index"]), "."])
         nothing = tf.zeros_like(users[:, None], tf.int32)
+        entities = batch["inputs_part_entities"]
+        later = entities.with_values(entities.values + tf.cast(entities.values > 0, tf.int32))
         return batch | {
             "inputs_parts": tf.concat([users[:, None], batch["inputs_parts"]], axis=1),
             "inputs_part_blocks": tf.concat([nothing, batch["inputs_part_blocks"]], axis=1),
             "inputs_part_items": tf.concat([nothing, batch["inputs_part_items"]], axis=1),
+            "inputs_part_entities": tf.concat([nothing + 1, later], axis=1),
             "inputs_pretokenized": tf.strings.join(
                 [users, batch["inputs_pretokenized"]], separator=" "
             ),
