@@ -1,8 +1,8 @@
 """Users by name in the prompt, as P5 has them (Geng et al. 2022, section 3.1): an option, off.
 
 A user is written 'User 1234.', the number being `user_index`: the rank of a hash of the user's id,
-so it tells nothing of when a user came or what they took. Left-out users of another corpus would
-be strangers to the model, which is why no task needs it.
+so it tells nothing of when a user came or what they took. A user that train does not have is a
+stranger to the model, which is why it is off.
 """
 
 import gin
