@@ -231,10 +231,12 @@ def evaluate(
     metrics = metrics.result()
     results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}
     results |= evaluate_baselines(corpus, split, evaluator, len(item_tokens), num_results)
-    infilling = {task: m for task, m in results["rec_align"].items() if "entity_match" in m}
-    if infilling:
-        constant = {task: entities.most_frequent(m) for task, m in infilling.items()}
-        results["most_frequent"] = constant
+    constant = {
+        task: entities.most_frequent(scores)
+        for task, scores in results["rec_align"].items()
+        if "entity_match" in scores and not task.endswith("_unseen")  # it reads no template
+    }
+    results |= {"most_frequent": constant} if constant else {}
     output = epath.Path(output_dir or epath.Path(model_dir) / f"eval_{split}")
     output.mkdir(parents=True, exist_ok=True)
     for name, by_type in outputs.items():

@@ -9,7 +9,9 @@ from rec_align.metrics import bootstrap
 from rec_align.metrics.text import exact_match
 
 
-def entity_match(targets: Sequence[Mapping[str, str]], predictions: Sequence[str]) -> dict:
+def entity_match(
+    targets: Sequence[Mapping[str, str]], predictions: Sequence[str]
+) -> dict[str, float]:
     """The share of entities that are generated exactly, over all and by kind.
 
     Beside each kind's share stands that of its most frequent value among the targets: what the best
@@ -49,7 +51,7 @@ def entity_match(targets: Sequence[Mapping[str, str]], predictions: Sequence[str
     return scores | {"n": len(targets)}
 
 
-def most_frequent(scores: Mapping[str, float]) -> dict:
+def most_frequent(scores: Mapping[str, float]) -> dict[str, float]:
     """What constant answers score, the most frequent value of each kind: a baseline's metrics.
 
     Args:
