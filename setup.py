@@ -41,6 +41,8 @@ setup(
         "pandas",
         "pyarrow",
         "rich",
+        "rouge-score>=0.1.2",
+        "sacrebleu>=2.4",
         "pip",  # fetches the wheel that ML-100K is read from
         "scikit-learn",
         "scipy",

@@ -23,11 +23,16 @@ import rec_align
 from rec_align import command_line, runs
 from rec_align.baselines import evaluate as baseline_evaluation
 from rec_align.data.corpus import read_catalogue, read_manifest
-from rec_align.metrics import entities, table
+from rec_align.metrics import entity_match, table
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.features import RecFeatureConverter
 from rec_align.pipeline.sources import CorpusSource
-from rec_align.training.prediction import Predictor, ranking_outputs, retrieval_outputs
+from rec_align.training.prediction import (
+    Predictor,
+    ranking_outputs,
+    rating_outputs,
+    retrieval_outputs,
+)
 
 Outputs = tuple[list[tuple[int, np.ndarray]], dict[str, list[Any]]]
 
@@ -64,11 +69,11 @@ def predict(
 
     Tasks whose examples have `candidate_tokens` are ranked, those with `in_catalogue` decoded
     within the catalogue, those with `entity_kind` within the values of that kind; the rest is free
-    text.
+    text, or a number where the network has a rating head.
 
     Returns:
       [(index, tokens)], and lists in the same order: `item_indices`, `scores`, `num_returned` and
-      `num_exact`, or `candidate_scores`, or nothing.
+      `num_exact`, or `candidate_scores`, or `predicted_rating`, or nothing.
     """
     features = dataset.element_spec[1]
     predictions: list[tuple[int, np.ndarray]] = []
@@ -80,7 +85,11 @@ def predict(
         for name, rows in values.items():
             aux.setdefault(name, []).extend(rows[:count].tolist())
 
-    if "candidate_tokens" in features:
+    if predictor.config.rates:
+        for indices, batch in padded_batches(dataset, batch_size, "rate"):
+            ratings = predictor.rate(batch)
+            keep(indices, *rating_outputs(predictor.config.rating_tokens, ratings))
+    elif "candidate_tokens" in features:
         for indices, batch in padded_batches(dataset, max(batch_size // 4, 1), "rank"):
             keep(indices, *ranking_outputs(batch["candidate_tokens"], predictor.rank(batch)))
     elif "in_catalogue" in features:
@@ -195,7 +204,7 @@ def evaluate(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     corpus = vocabulary.corpus
-    network = runs.for_vocabulary(model, vocabulary)
+    network = runs.for_task(model, mixture_or_task_name)
     step, predictor = runs.load_predictor(
         network,
         vocabulary,
@@ -209,7 +218,9 @@ def evaluate(
     item_tokens = runs.item_tokens(vocabulary)
     evaluator = seqio.Evaluator(
         mixture_or_task_name,
-        RecFeatureConverter(pack=False, apply_length_check=False),
+        RecFeatureConverter(
+            pack=False, apply_length_check=False, entities=network.config.reads_entities
+        ),
         eval_split=split,
         sequence_length=dict(task_feature_lengths),
     )
@@ -232,7 +243,7 @@ def evaluate(
     results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}
     results |= evaluate_baselines(corpus, split, evaluator, len(item_tokens), num_results)
     constant = {
-        task: entities.most_frequent(scores)
+        task: entity_match.most_frequent(scores)
         for task, scores in results["rec_align"].items()
         if "entity_match" in scores and not task.endswith("_unseen")  # it reads no template
     }

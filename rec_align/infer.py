@@ -64,8 +64,9 @@ def infer(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     titles = read_catalogue(vocabulary.corpus).texts
+    network = runs.for_task(model, mixture_or_task_name)
     _, predictor = runs.load_predictor(
-        runs.for_vocabulary(model, vocabulary),
+        network,
         vocabulary,
         model_dir,
         checkpoint=checkpoint,
@@ -81,7 +82,9 @@ def infer(
             "catalogue; give a retrieval task such as ml_100k_retrieval."
         )
     examples = examples.cache()
-    converter = RecFeatureConverter(pack=False, apply_length_check=False)
+    converter = RecFeatureConverter(
+        pack=False, apply_length_check=False, entities=network.config.reads_entities
+    )
     model_inputs = converter(examples, dict(task_feature_lengths)).enumerate()
     path = epath.Path(output_path or epath.Path(model_dir) / f"recommendations_{split}.jsonl")
     if jax.process_index() > 0:  # every host computes the same; one writes it

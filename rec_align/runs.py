@@ -12,10 +12,11 @@ from jax.sharding import Mesh
 from rec_align.data.corpus import read_manifest
 from rec_align.decoding import entity_tries
 from rec_align.decoding.trie import CatalogueTrie
-from rec_align.models.lora import join
+from rec_align.models.lora import join, split_adapters
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.entity_values import entity_tokens
 from rec_align.pipeline.item_index import open_item_index
+from rec_align.pipeline.rating_targets import rating_tokens
 from rec_align.pipeline.vocabulary import CorpusVocabulary
 from rec_align.pretrained import adapters
 from rec_align.pretrained.opening import load_params
@@ -52,6 +53,17 @@ def for_vocabulary(network: Transformer, vocabulary: seqio.Vocabulary) -> Transf
     return network.clone(config=network.config.with_vocab_size(vocabulary.vocab_size))
 
 
+def for_task(network: Transformer, mixture_or_task_name: str) -> Transformer:
+    """The network for a task's vocabulary and, where it has a rating head, for its targets.
+
+    Raises:
+      ValueError: there is a rating head, and the task asks for something else.
+    """
+    network = for_vocabulary(network, corpus_vocabulary(mixture_or_task_name))
+    written = rating_tokens(seqio.get_mixture_or_task(mixture_or_task_name))
+    return network.clone(config=network.config.with_rating_tokens(written, mixture_or_task_name))
+
+
 def item_tokens(vocabulary: CorpusVocabulary) -> np.ndarray:
     """[num_items, max_item_tokens] int32, how each item of the corpus is written."""
     return open_item_index(vocabulary.corpus, vocabulary).item_tokens
@@ -78,12 +90,13 @@ def load_run(
     """
     abstract = sharding.abstract_params(network, mesh or sharding.make_mesh())
     trained, frozen = split_trained(network, abstract)
+    unadapted = split_adapters(abstract)[1]
     base = adapters.read_base(model_dir) if frozen else None
     checkpoints = Checkpoints(model_dir, create=False)
     step, params = checkpoints.restore_params(trained, checkpoint)
     checkpoints.close()
     if base:
-        params = join(params, load_params(base, frozen))
+        params = join(load_params(base, unadapted), params)  # what was trained counts
     return step, params
 
 

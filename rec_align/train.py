@@ -28,17 +28,21 @@ from rec_align.training.telling import describe, tell
 
 
 def validation_batches(
-    task_name: str, task_feature_lengths: Mapping[str, int], batch_size: int
+    task_name: str,
+    task_feature_lengths: Mapping[str, int],
+    batch_size: int,
+    *,
+    entities: bool = False,
 ) -> list[Batch]:
     """The validation split of a task, packed; empty rows fill the last batch to the one shape."""
 
     def filled(array: np.ndarray) -> np.ndarray:
         return np.pad(array, ((0, batch_size - len(array)), (0, 0)))
 
-    batches = validation_rows(task_name, task_feature_lengths).batch(batch_size)
+    rows = validation_rows(task_name, task_feature_lengths, entities=entities)
     return [
         {name: filled(array) for name, array in batch.items()}
-        for batch in batches.as_numpy_iterator()
+        for batch in rows.batch(batch_size).as_numpy_iterator()
     ]
 
 
@@ -92,7 +96,7 @@ def train(
     """
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
-    network = runs.for_vocabulary(model, vocabulary)
+    network = runs.for_task(model, mixture_or_task_name)
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)
@@ -104,8 +108,9 @@ def train(
     )
     transformation = optimizer(learning_rate(total_steps=train_steps))
     validation_task = validation_task or choose_validation_task(mixture_or_task_name)
+    entities = network.config.reads_entities
     validation = (
-        validation_batches(validation_task, task_feature_lengths, batch_size)
+        validation_batches(validation_task, task_feature_lengths, batch_size, entities=entities)
         if validation_task
         else []
     )
@@ -118,6 +123,7 @@ def train(
             seed=seed,
             start_step=step,
             shard=seqio.ShardInfo(host, num_hosts),
+            entities=entities,
         )
 
     writers: list[Writer] = []

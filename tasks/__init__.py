@@ -12,19 +12,28 @@ import seqio
 from rec_align.data.corpus import list_corpora
 from tasks import (
     bpr,
+    direct_yes_no,
     entity_infilling,
+    explanation,
+    feature_explanation,
     item_embedding,
+    like,
     mim,
     mixtures,
     mlm,
+    next_yes_no,
     ranking,
     rating,
     retrieval,
+    review_rating,
+    review_summary,
 )
 
 BUILT_IN = ("ml_100k",)
 FAMILIES = (
     *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
+    *(like, next_yes_no, direct_yes_no),
+    *(explanation, feature_explanation, review_summary, review_rating),
     entity_infilling,
     mixtures,
 )

@@ -1,10 +1,11 @@
 """The mixtures of every corpus, with explicit rates.
 
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
-`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_recsysllm`
-has the recommendation tasks and entity_infilling. `{corpus}_templates`, for evaluation, has each
-task that has an unseen template beside the same with that template. A corpus without ratings has no
-rating task in any of them.
+`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
+five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
+them; `{corpus}_recsysllm` the recommendation tasks and entity_infilling. `{corpus}_templates`, for
+evaluation, has each task that has an unseen template beside the same with that template. What a
+corpus has no ratings, reviews or explanations for is left out of all of them.
 """
 
 import seqio
@@ -25,6 +26,26 @@ RATES = {
 RECOMMENDATION = ("retrieval", "ranking", "rating")
 AUXILIARY = ("mim", "mlm", "bpr", "item_embedding")
 
+P5_RATES = {
+    "retrieval": 0.40,  # what recommenders are compared by; one example holds many targets
+    "ranking": 0.10,  # two families share it, and one example holds one target
+    "next_yes_no": 0.10,  # half of its examples are a negative, which retrieval never sees
+    "direct_yes_no": 0.10,  # likewise, and without order
+    "rating": 0.05,  # one example holds a rating for every item of a run
+    "like": 0.05,  # likewise; the same ratings in two steps only
+    "explanation": 0.06,  # one a review, and half of the reviews have one
+    "feature_explanation": 0.06,  # the same sentences, with a hint
+    "review_summary": 0.05,  # its prompts are the longest
+    "review_rating": 0.03,  # likewise; the easiest answer of all
+}
+P5_FAMILIES = {
+    "rating": ("rating", "like"),
+    "sequential": ("retrieval", "ranking", "next_yes_no"),
+    "explanation": ("explanation", "feature_explanation"),
+    "review": ("review_summary", "review_rating"),
+    "direct": ("ranking", "direct_yes_no"),
+}
+
 # RecSysLLM (Chu et al. 2023), whose rates are not published: these are ours.
 RECSYSLLM_RATES = {
     "retrieval": 0.60,  # one example holds a target for every item of a run
@@ -35,12 +56,18 @@ RECSYSLLM_RATES = {
 }
 
 MIXTURES = {
-    "aligned": tuple(RATES),
-    "recommendation": RECOMMENDATION,
+    "aligned": RATES,
+    "recommendation": {task: RATES[task] for task in RECOMMENDATION},
     **{
-        f"aligned_without_{left_out}": tuple(task for task in RATES if task != left_out)
+        f"aligned_without_{left_out}": {t: rate for t, rate in RATES.items() if t != left_out}
         for left_out in AUXILIARY
     },
+    "p5": P5_RATES,
+    **{
+        f"p5_{family}": {task: P5_RATES[task] for task in tasks}
+        for family, tasks in P5_FAMILIES.items()
+    },
+    "recsysllm": RECSYSLLM_RATES,
 }
 
 
@@ -54,11 +81,9 @@ def _with_unseen_twins(corpus: str) -> list[str]:
 
 def register(corpus: str) -> None:
     """Registers the mixtures of a corpus whose tasks are registered."""
-    for name, tasks in MIXTURES.items():
-        rates = [(f"{corpus}_{task}", RATES[task]) for task in tasks]
+    for name, rate_of in MIXTURES.items():
+        rates = [(f"{corpus}_{task}", rate) for task, rate in rate_of.items()]
         seqio.MixtureRegistry.add(f"{corpus}_{name}", rates, mixture_cls=Mixture)
-    recsysllm = [(f"{corpus}_{task}", rate) for task, rate in RECSYSLLM_RATES.items()]
-    seqio.MixtureRegistry.add(f"{corpus}_recsysllm", recsysllm, mixture_cls=Mixture)
     # For evaluation only: which templates cost how much.
     seqio.MixtureRegistry.add(
         f"{corpus}_templates", _with_unseen_twins(corpus), default_rate=1, mixture_cls=Mixture

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-task", metavar="TASK", help="default the mixture's retrieval, or its first"
     )
+    parser.add_argument(
+        "--entities", action="store_true",
+        help="with what T5Config.entity_embedding reads: which item each token is of",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace what is in DIR")
     task_arguments.add_arguments(parser, lengths="256,224", of="tokens of a packed row's")
 
@@ -41,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             validation_task=args.validation_task,
             num_threads=os.cpu_count() or 2,
+            entities=args.entities,
             force=args.force,
         )
     except tf.errors.OpError as error:

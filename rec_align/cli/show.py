@@ -1,6 +1,7 @@
 """Print a task's examples as the model sees them.
 
   rec-align show ml_100k_retrieval
+  rec-align show ml_100k_p5 --num 1     (of a mixture: examples of each of its tasks)
   rec-align show ml_100k_rating --split test --num 1 --lengths 256,64
   rec-align show my_shop_mine --import my_tasks --gin "next_item_windows.targets='window'"
   rec-align show                      (lists the tasks and mixtures)
@@ -39,33 +40,33 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})))
         return 0
     provider = seqio.get_mixture_or_task(args.task)
-    if args.split not in provider.splits:
-        raise ValueError(f"--split {args.split}: {args.task} has {', '.join(provider.splits)}")
-    options = {"passthrough_features": _PASSED_ON} if isinstance(provider, seqio.Mixture) else {}
-    dataset = provider.get_dataset(
-        args.lengths,
-        split=args.split,
-        shuffle=args.split == "train",
-        seed=args.seed,
-        num_epochs=1,
-        **options,
-    )
+    tasks = [task for task in seqio.get_subtasks(provider) if args.split in task.splits]
+    if not tasks:
+        raise ValueError(f"--split {args.split}: {args.task} has {_splits(provider)}")
     vocabulary = provider.output_features["inputs"].vocabulary
     try:
-        for number, example in enumerate(dataset.take(args.num).as_numpy_iterator(), start=1):
-            print(f"--- {args.task}, {args.split}, example {number}")
-            print(describe(example, vocabulary))
+        for task in tasks:
+            dataset = task.get_dataset(
+                args.lengths,
+                split=args.split,
+                shuffle=args.split == "train",
+                seed=args.seed,
+                num_epochs=1,
+            )
+            examples = dataset.take(args.num).as_numpy_iterator()
+            for number, example in enumerate(examples, start=1):
+                print(f"--- {task.name}, {args.split}, example {number}")
+                print(describe(example, vocabulary))
     except tf.errors.OpError as error:
         raise ValueError(error.message) from error
     return 0
 
 
-_PASSED_ON = (
-    "inputs_pretokenized",
-    "targets_pretokenized",
-    "num_cut_parts",
-    "num_cut_tokens",
-)
+def _splits(provider) -> str:
+    """The splits that a task, or any task of a mixture, has."""
+    import seqio
+
+    return ", ".join(sorted({split for t in seqio.get_subtasks(provider) for split in t.splits}))
 
 
 def describe(example, vocabulary) -> str:

@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
     compiled = CompiledMixture.open(args.compiled)
     config = config_files.read_config(args.model, **config_files.parse_fields(args.set))
+    manifest = compiled.manifest
+    config = config.with_rating_tokens(manifest.get("rating_tokens"), manifest["mixture"])
     network = Transformer(config.with_vocab_size(compiled.vocab_size))
     compiled.check_rows(network.config.vocab_size)
     kept = epath.Path(args.model_dir) / "compiled.json"

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rec_align.metrics.auc import auc, auc_bounds
+
 LOWEST, HIGHEST = 1.0, 5.0
 MIDDLE = (LOWEST + HIGHEST) / 2
+LIKED = 4.0  # a rating from here on says that the item was liked
 
 # The mean over users of "rmse" is a mean of squares; this makes it the metric.
 TRANSFORMS = {"rmse": np.sqrt}
@@ -78,6 +81,32 @@ def rating_errors_per_user(
         )
     error = np.where(np.isnan(predictions), MIDDLE, predictions) - targets
     return {"rmse": error**2, "mae": np.abs(error)}
+
+
+def liked_auc(
+    targets: Sequence[float] | np.ndarray, predictions: Sequence[float] | np.ndarray
+) -> Mapping[str, float]:
+    """How well predictions tell liked items (rated 4 and more) from others, with its bounds.
+
+    Args:
+      targets: [n] float, true ratings.
+      predictions: [n] float; NaN is taken as 3.0, the middle.
+
+    Returns:
+      {"liked_auc": in 0-1, "liked_auc_low": .., "liked_auc_high": ..}, nothing where all or none
+      were liked.
+
+    Example:
+      >>> liked_auc([5.0, 4.0, 2.0, 1.0], [4.0, 3.0, 3.0, 2.0])["liked_auc"]
+      0.875
+    """
+    is_liked = np.asarray(targets, dtype=np.float64) >= LIKED
+    if is_liked.all() or not is_liked.any():
+        return {}
+    predictions = np.asarray(predictions, dtype=np.float64)
+    scores = np.where(np.isnan(predictions), MIDDLE, predictions)
+    low, high = auc_bounds(is_liked, scores)
+    return {"liked_auc": auc(is_liked, scores), "liked_auc_low": low, "liked_auc_high": high}
 
 
 def count_invalid(predictions: Sequence[float] | np.ndarray) -> Mapping[str, float]:

@@ -210,32 +210,41 @@ def score_ratings(
     """
     errors = rating_lib.rating_errors_per_user(targets, predictions)
     summary = bootstrap.summarise(errors, rating_lib.TRANSFORMS)
+    summary |= rating_lib.liked_auc(targets, predictions)
     return summary | rating_lib.count_invalid(predictions) | {"n": len(targets)}
 
 
 def rating(
-    targets: Sequence[float | Mapping[str, float]], predictions: Sequence[str]
+    targets: Sequence[float | Mapping[str, float]],
+    predictions: Sequence[str],
+    aux_values: Mapping[str, Any],
 ) -> dict[str, float]:
-    """RMSE and MAE of generated ratings on the 1-5 scale.
+    """RMSE and MAE of ratings on the 1-5 scale, and the AUC of liked items (rated 4 and more).
 
     An output that is no rating from 1 to 5 is scored as 3.0, the middle of the scale.
 
     Args:
       targets: [n] floats, or dicts with "rating".
       predictions: [n] str.
+      aux_values: "predicted_rating": [n] floats, of a model that predicts ratings as numbers; they
+        are scored instead of the texts. {} for generated text.
 
     Returns:
-      rmse and mae with bounds, "num_invalid" and "invalid_share" of outputs, "n".
+      rmse, mae and liked_auc with bounds (the last not where all or none were liked),
+      "num_invalid" and "invalid_share" of outputs, "n".
 
     Raises:
       ValueError: lengths differ, no examples, or a target is not finite.
 
     Example: errors 1 and |3 - 5|.
-      >>> scores = rating([{"rating": 4.0}, {"rating": 5.0}], ["3", "great"])
+      >>> scores = rating([{"rating": 4.0}, {"rating": 5.0}], ["3", "great"], {})
       >>> scores["mae"], scores["rmse"] == ((1 + 4) / 2) ** 0.5, scores["invalid_share"]
       (1.5, True, 0.5)
     """
     true = [float(t["rating"]) if isinstance(t, Mapping) else float(t) for t in targets]
+    _check_lengths(targets=targets, predictions=predictions)
+    if "predicted_rating" in aux_values:
+        return score_ratings(true, aux_values["predicted_rating"])
     return score_ratings(true, rating_lib.parse_ratings(predictions))
 
 

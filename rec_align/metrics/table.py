@@ -32,7 +32,15 @@ _VIEWS = (
     ),
     (("hr@1", "hr@5", "ndcg@5", "hr@10", "ndcg@10", "mrr"), "ranking of {candidates} candidates"),
     (("rmse", "mae"), "ratings on the 1-5 scale, lower is better"),
+    (("liked_auc",), "items rated 4 or 5 told from others by predicted rating, 0.5 is chance"),
+    (("rating_agreement",), "outputs that state the given rating"),
+    (("accuracy", "majority_share", "auc"), "yes or no; majority_share: always the commoner"),
     (("exact_match", "token_f1"), "generated text against the target"),
+    (
+        ("bleu4", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2"),
+        "generated text against the target, all in 0-1",
+    ),
+    (("feature_match",), "outputs that hold the word they were asked for"),
     (
         ("entity_match", "category_match", "brand_match", "item_match", "rating_match"),
         "one blank, answered among the known values of its kind",
@@ -41,7 +49,7 @@ _VIEWS = (
 # What is shown of each task that is also scored with an unseen template: those of these it has.
 _BY_TEMPLATE = (
     *("full/hr@10", "full/ndcg@10", "unseen/ndcg@10", "hr@1", "ndcg@10", "rmse", "mae"),
-    *("exact_match", "token_f1", "entity_match"),
+    *("accuracy", "bleu4", "rougeL", "rating_agreement", "exact_match", "token_f1", "entity_match"),
 )
 
 

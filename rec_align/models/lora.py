@@ -6,6 +6,7 @@ rate sets the pace. B starts at zero, so training starts from the frozen network
 
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -40,10 +41,15 @@ class Lora:
 
 def split_adapters(params: Any) -> tuple[Any, Any]:
     """(adapters, the rest), each a nested dict; joined again by `join`."""
+    return split(params, lambda path: path[-1] in ADAPTER_NAMES)
+
+
+def split(params: Any, is_wanted: Callable[[tuple[str, ...]], bool]) -> tuple[Any, Any]:
+    """(the leaves whose path is wanted, the rest), each a nested dict."""
     flat = flatten_dict(params)
-    adapters = {path: leaf for path, leaf in flat.items() if path[-1] in ADAPTER_NAMES}
-    rest = {path: leaf for path, leaf in flat.items() if path not in adapters}
-    return unflatten_dict(adapters), unflatten_dict(rest)
+    wanted = {path: leaf for path, leaf in flat.items() if is_wanted(path)}
+    rest = {path: leaf for path, leaf in flat.items() if path not in wanted}
+    return unflatten_dict(wanted), unflatten_dict(rest)
 
 
 def join(trained: Any, frozen: Any) -> Any:

@@ -26,6 +26,7 @@ RULES = (
     ("length", None),
     ("relpos_buckets", None),
     ("lora_rank", None),
+    ("ratings", None),
 )
 
 

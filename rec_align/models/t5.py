@@ -7,7 +7,6 @@ T5's cross-attention has no positions of its own, so without it a target of a bl
 cannot tell the last item from the first.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
 from rec_align.models import masks
+from rec_align.models.entities import EntityEmbed
 from rec_align.models.layers import (
     MASKED,
     Attention,
@@ -26,64 +26,12 @@ from rec_align.models.layers import (
     RMSNorm,
     relative_position_bucket,
 )
-from rec_align.models.lora import Lora
 from rec_align.models.partitioning import constrain
+from rec_align.models.rating_head import RatingHead
 from rec_align.models.stacking import run_layers
+from rec_align.models.t5_config import T5Config
 
 Array = jax.Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class T5Config:
-    """The size of a network.
-
-    Attributes:
-      vocab_size: rows of the embedding; 0 takes the vocabulary's size, rounded up to 128.
-      emb_dim: width of the residual stream.
-      num_heads: attention heads.
-      head_dim: width of one head.
-      num_encoder_layers: encoder depth.
-      num_decoder_layers: decoder depth.
-      mlp_dim: width of the MLP.
-      mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
-      logits_via_embedding: output layer tied to the embedding (T5 v1.0).
-      item_age_bias: a cross-attention slope for each head over the log age of a history item.
-      embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
-      dropout_rate: share of activations dropped in training.
-      dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
-      remat_policy: what training keeps of a layer for the backward pass: "none" computes nothing
-        again, "minimal" all but the products with kernels, "full" everything.
-      scan_layers: compile one layer instead of each; see `stacking`.
-      lora: adapters; training leaves everything else as it is.
-    """
-
-    vocab_size: int = 0
-    emb_dim: int = 512
-    num_heads: int = 6
-    head_dim: int = 64
-    num_encoder_layers: int = 8
-    num_decoder_layers: int = 8
-    mlp_dim: int = 1024
-    mlp_activations: tuple[str, ...] = ("gelu", "linear")
-    logits_via_embedding: bool = False
-    item_age_bias: bool = False
-    embedding_init_std: float = 1.0
-    dropout_rate: float = 0.1
-    dtype: Any = jnp.float32
-    remat_policy: str = "none"
-    scan_layers: bool = False
-    lora: Lora | None = None
-
-    def with_vocab_size(self, num_tokens: int) -> "T5Config":
-        """This size for a vocabulary of `num_tokens`; refuses one that does not fit."""
-        if not self.vocab_size:
-            return dataclasses.replace(self, vocab_size=-(-num_tokens // 128) * 128)
-        if self.vocab_size < num_tokens:
-            raise ValueError(
-                f"T5Config.vocab_size is {self.vocab_size}, but the vocabulary has {num_tokens} "
-                "tokens: raise vocab_size, set it to 0, or choose the model's own vocabulary."
-            )
-        return self
 
 
 def _attention(config: T5Config) -> Attention:
@@ -277,50 +225,39 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         cfg = self.config
         self.token_embedder = Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype, cfg.embedding_init_std)
+        if cfg.reads_entities:
+            self.entity_embedder = EntityEmbed(cfg.entity_embedding, cfg.emb_dim, cfg.dtype)
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
+        if cfg.rates:
+            self.rating_head = RatingHead(cfg.rating_head)
 
     def encode(
         self,
         encoder_input_tokens: Array,
         encoder_segment_ids: Array | None = None,
         encoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> Array:
         """[batch, inputs length] -> [batch, inputs length, emb_dim]."""
         bias = masks.encoder_bias(encoder_input_tokens, encoder_segment_ids, encoder_blocks)
         embedded = self.token_embedder(encoder_input_tokens)
+        if self.config.reads_entities:
+            if encoder_entities is None and self.is_initializing():
+                encoder_entities = jnp.zeros_like(encoder_input_tokens)
+            embedded += self._of_entities(encoder_entities, encoder_segment_ids)
         return self.encoder(embedded, bias, not enable_dropout)
 
-    def decode(
-        self,
-        encoded: Array,
-        encoder_input_tokens: Array,
-        decoder_input_tokens: Array,
-        encoder_segment_ids: Array | None = None,
-        decoder_segment_ids: Array | None = None,
-        encoder_blocks: Array | None = None,
-        decoder_blocks: Array | None = None,
-        *,
-        enable_dropout: bool = False,
-    ) -> Array:
-        """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
-        cross = masks.cross_bias(
-            encoder_input_tokens,
-            encoder_segment_ids,
-            decoder_segment_ids,
-            encoder_blocks,
-            decoder_blocks,
-        )
-        x = self.decoder(
-            self.token_embedder(decoder_input_tokens),
-            encoded,
-            masks.decoder_bias(decoder_input_tokens),
-            self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
-            not enable_dropout,
-        )
-        return self.decoder.logits(x, self.token_embedder)
+    def _of_entities(self, entities: Array | None, segment_ids: Array | None) -> Array:
+        if entities is None:
+            raise ValueError(
+                f"T5Config.entity_embedding is {self.config.entity_embedding!r} and the batch has "
+                "no encoder_entities: convert with RecFeatureConverter(entities=True), or compile "
+                "the mixture with --entities."
+            )
+        return self.entity_embedder(entities, segment_ids)
 
     def __call__(
         self,
@@ -330,24 +267,67 @@ class Transformer(nn.Module):
         decoder_segment_ids: Array | None = None,
         encoder_blocks: Array | None = None,
         decoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> Array:
-        encoded = self.encode(
-            encoder_input_tokens,
-            encoder_segment_ids,
-            encoder_blocks,
-            enable_dropout=enable_dropout,
-        )
-        return self.decode(
-            encoded,
+        """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
+        x = self._states(
             encoder_input_tokens,
             decoder_input_tokens,
             encoder_segment_ids,
             decoder_segment_ids,
             encoder_blocks,
             decoder_blocks,
+            encoder_entities,
             enable_dropout=enable_dropout,
+        )
+        if self.config.rates and self.is_initializing():
+            self.rating_head(x)
+        return self.decoder.logits(x, self.token_embedder)
+
+    def rate(self, *features: Array, **by_name: Any) -> Array:
+        """What the rating head says at each target token; arguments as those of `__call__`.
+
+        Returns:
+          float32 [batch, targets length, 5 or 1], see `rating_head.RatingHead`; it means something
+          at the first token of each target.
+        """
+        return self.rating_head(self._states(*features, **by_name))
+
+    def _states(
+        self,
+        encoder_input_tokens: Array,
+        decoder_input_tokens: Array,
+        encoder_segment_ids: Array | None = None,
+        decoder_segment_ids: Array | None = None,
+        encoder_blocks: Array | None = None,
+        decoder_blocks: Array | None = None,
+        encoder_entities: Array | None = None,
+        *,
+        enable_dropout: bool = False,
+    ) -> Array:
+        """The decoder's states: [batch, targets length, emb_dim]."""
+        encoded = self.encode(
+            encoder_input_tokens,
+            encoder_segment_ids,
+            encoder_blocks,
+            encoder_entities,
+            enable_dropout=enable_dropout,
+        )
+        cross = masks.cross_bias(
+            encoder_input_tokens,
+            encoder_segment_ids,
+            decoder_segment_ids,
+            encoder_blocks,
+            decoder_blocks,
+        )
+        return self.decoder(
+            self.token_embedder(decoder_input_tokens),
+            encoded,
+            masks.decoder_bias(decoder_input_tokens),
+            self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
+            not enable_dropout,
         )
 
     def start(
@@ -355,6 +335,7 @@ class Transformer(nn.Module):
         encoder_input_tokens: Array,
         encoder_blocks: Array | None = None,
         decoder_block: Array | None = None,
+        encoder_entities: Array | None = None,
     ) -> dict[str, Any]:
         """What decoding needs of each user, computed once and shared by all its beams.
 
@@ -362,8 +343,9 @@ class Transformer(nn.Module):
           encoder_input_tokens: [batch, inputs length], 0 = padding.
           encoder_blocks: [batch, inputs length] or None.
           decoder_block: [batch], the block of the one target to decode.
+          encoder_entities: [batch, inputs length]; needed with `T5Config.entity_embedding`.
         """
-        encoded = self.encode(encoder_input_tokens, None, encoder_blocks)
+        encoded = self.encode(encoder_input_tokens, None, encoder_blocks, encoder_entities)
         decoder_blocks = None if encoder_blocks is None else decoder_block[:, None]
         cross = masks.cross_bias(encoder_input_tokens, None, None, encoder_blocks, decoder_blocks)
         return {

@@ -31,6 +31,7 @@ def packed_rows(
     num_epochs: int | None = None,
     shard: seqio.ShardInfo | None = None,
     num_threads: int = 2,
+    entities: bool = False,
 ) -> tf.data.Dataset:
     """The train split of a task or mixture as packed rows, in an order fixed by the seed.
 
@@ -41,6 +42,7 @@ def packed_rows(
       num_epochs: passes over the data of each task; None: without end.
       shard: which part of the data to read.
       num_threads: threads for making rows.
+      entities: with `encoder_entities`.
 
     Returns:
       Model features, each [length] int32; see `RecFeatureConverter`.
@@ -48,7 +50,7 @@ def packed_rows(
     dataset = seqio.get_dataset(
         provider,
         task_feature_lengths,
-        RecFeatureConverter(pack=True, apply_length_check=False),
+        RecFeatureConverter(pack=True, apply_length_check=False, entities=entities),
         dataset_split="train",
         shuffle=True,
         num_epochs=num_epochs,
@@ -80,6 +82,7 @@ def train_batches(
     round_steps: int = 2000,
     shard: seqio.ShardInfo | None = None,
     num_threads: int = 2,
+    entities: bool = False,
 ) -> Iterator[Batch]:
     """Packed training batches, without end.
 
@@ -94,6 +97,7 @@ def train_batches(
       round_steps: batches a round; resuming re-makes at most this many.
       shard: which part of the data this host reads.
       num_threads: threads for making batches, so that training keeps its cores.
+      entities: with `encoder_entities`.
 
     Yields:
       Model features, each [batch_size, length] int32; see `RecFeatureConverter`.
@@ -115,18 +119,21 @@ def train_batches(
             seed=round_seed(seed, round_index),
             shard=shard,
             num_threads=num_threads,
+            entities=entities,
         )
         batches = dataset.batch(batch_size, drop_remainder=True).prefetch(4)
         yield from batches.take(round_steps).skip(skip).as_numpy_iterator()
         round_index, skip = round_index + 1, 0
 
 
-def validation_rows(task_name: str, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+def validation_rows(
+    task_name: str, task_feature_lengths: Mapping[str, int], *, entities: bool = False
+) -> tf.data.Dataset:
     """The validation split of a task as packed rows, in its own order; see `packed_rows`."""
     return seqio.get_dataset(
         task_name,
         task_feature_lengths,
-        RecFeatureConverter(pack=True, apply_length_check=False),
+        RecFeatureConverter(pack=True, apply_length_check=False, entities=entities),
         dataset_split="validation",
         shuffle=False,
         num_epochs=1,

@@ -25,7 +25,8 @@ from tqdm import tqdm
 import rec_align
 from rec_align.data.corpus import corpus_dir
 from rec_align.pipeline import batches
-from rec_align.prompts import Family
+from rec_align.pipeline.rating_targets import rating_tokens
+from rec_align.pipeline.templates import families_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -38,6 +39,7 @@ STORED = {
     "decoder_blocks": "targets",
     "decoder_segment_ids": "targets",
 }
+ENTITIES = {"encoder_entities": "inputs"}
 _CHUNK_ROWS = 256
 
 
@@ -50,6 +52,7 @@ def compile_mixture(
     seed: int = 0,
     validation_task: str | None = None,
     num_threads: int = 2,
+    entities: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Writes a mixture's training rows, and the validation rows of one task.
@@ -66,6 +69,7 @@ def compile_mixture(
       validation_task: whose validation split is written too; None: that of
         `batches.choose_validation_task`.
       num_threads: threads for making rows.
+      entities: with `encoder_entities`, for networks that read them.
       force: replace what is in `directory`.
 
     Returns:
@@ -82,7 +86,8 @@ def compile_mixture(
         raise ValueError(f"{directory} is already there: name another, or give --force")
     provider = seqio.get_mixture_or_task(name)
     validation_task = validation_task or batches.choose_validation_task(name)
-    manifest = describe(provider, task_feature_lengths, seed) | {"validation_task": validation_task}
+    manifest = describe(provider, task_feature_lengths, seed, entities)
+    manifest["validation_task"] = validation_task
     row = np.dtype([(feature, kind, (size,)) for feature, kind, size in manifest["features"]])
     batches.leave_accelerators_alone()
     with _whole_or_nothing(directory) as building:
@@ -95,6 +100,7 @@ def compile_mixture(
                     seed=batches.round_seed(seed, epoch),
                     num_epochs=1,
                     num_threads=num_threads,
+                    entities=entities,
                 )
                 rows, examples = file.write(dataset, f"epoch {epoch + 1} of {num_epochs}")
                 manifest["rows"].append(rows)
@@ -102,7 +108,9 @@ def compile_mixture(
         with _Writer(building / "validation.rows", row) as file:
             rows = 0
             if validation_task:
-                dataset = batches.validation_rows(validation_task, task_feature_lengths)
+                dataset = batches.validation_rows(
+                    validation_task, task_feature_lengths, entities=entities
+                )
                 rows, _ = file.write(dataset, "validation")
             manifest["validation_rows"] = rows
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -124,7 +132,10 @@ def _one_pass(provider: seqio.Task | seqio.Mixture) -> seqio.Task | seqio.Mixtur
 
 
 def describe(
-    provider: seqio.Task | seqio.Mixture, task_feature_lengths: Mapping[str, int], seed: int
+    provider: seqio.Task | seqio.Mixture,
+    task_feature_lengths: Mapping[str, int],
+    seed: int,
+    entities: bool = False,
 ) -> dict[str, Any]:
     """What a manifest says of a mixture before any row is drawn."""
     vocabulary = provider.output_features["targets"].vocabulary
@@ -144,24 +155,19 @@ def describe(
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
         "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
+        "rating_tokens": rating_tokens(provider),
         "num_item_index_tokens": vocabulary.vocab_size - vocabulary.sentinels_end,
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [
             [feature, tokens if "tokens" in feature else "uint16", task_feature_lengths[side]]
-            for feature, side in STORED.items()
+            for feature, side in (STORED | (ENTITIES if entities else {})).items()
         ],
     }
 
 
 def _templates(task: seqio.Task) -> list[list[str]]:
     """The templates that a task trains on, each [inputs, targets]."""
-    families = {
-        value
-        for step in task.preprocessors
-        for value in getattr(step, "keywords", {}).values()
-        if isinstance(value, Family)
-    }
-    return [[t.inputs, t.targets] for family in families for t in family.seen]
+    return [[t.inputs, t.targets] for family in families_of(task) for t in family.seen]
 
 
 @contextlib.contextmanager

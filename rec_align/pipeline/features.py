@@ -12,8 +12,9 @@ _SPEC = seqio.FeatureConverter.FeatureSpec
 # Examples of a task shuffled after sampling. The sources have shuffled the users before, so this
 # only parts the windows of one user; filling a larger one delays the first batch by seconds.
 SHUFFLE_BUFFER_SIZE = 256
-# Blocks lie beside tokens and have their length.
+# Blocks lie beside tokens and have their length; so do entities, where a network reads them.
 BESIDE = {"inputs_blocks": "inputs", "targets_blocks": "targets"}
+ENTITIES = {"inputs_entities": "inputs"}
 # What evaluation needs beside tokens, where a task has it.
 PASSTHROUGH = {
     "candidate_tokens": _SPEC(dtype=tf.int32, rank=2),
@@ -26,8 +27,14 @@ def output_features(corpus: str) -> dict[str, seqio.Feature]:
     """The output features of every task of a corpus. EOS is put by `tokenize_parts`."""
     vocabulary = CorpusVocabulary(corpus)
     tokens = seqio.Feature(vocabulary=vocabulary, add_eos=False)
-    blocks = seqio.Feature(vocabulary=seqio.PassThroughVocabulary(size=0), add_eos=False)
-    return {"inputs": tokens, "inputs_blocks": blocks, "targets": tokens, "targets_blocks": blocks}
+    numbers = seqio.Feature(vocabulary=seqio.PassThroughVocabulary(size=0), add_eos=False)
+    return {
+        "inputs": tokens,
+        "inputs_blocks": numbers,
+        "inputs_entities": numbers,
+        "targets": tokens,
+        "targets_blocks": numbers,
+    }
 
 
 def shift_right(targets: tf.Tensor, bos_id: int = 0) -> tf.Tensor:
@@ -44,6 +51,8 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
 
     Only the lengths of `inputs` and `targets` are needed; blocks follow them. Without packing,
     `candidate_tokens`, `in_catalogue` and `entity_kind` pass through where the dataset has them.
+    With `entities` there is also `encoder_entities`, from `inputs_entities`: which entity of its
+    example a token is of, 1 first, 0 = none; for networks with `T5Config.entity_embedding`.
 
     Worked example, a block-causal one with two targets packed before a plain one:
 
@@ -74,11 +83,19 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
         "decoder_blocks": _SPEC(dtype=tf.int32),
     }
 
+    def __init__(self, *args, entities: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._beside = BESIDE | (ENTITIES if entities else {})
+        if entities:
+            numbers = _SPEC(dtype=tf.int32)
+            self.TASK_FEATURES = {**self.TASK_FEATURES, "inputs_entities": numbers}
+            self.MODEL_FEATURES = {**self.MODEL_FEATURES, "encoder_entities": numbers}
+
     def __call__(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:
         lengths = {name: task_feature_lengths[name] for name in ("inputs", "targets")}
-        lengths |= {name: lengths[tokens] for name, tokens in BESIDE.items()}
+        lengths |= {name: lengths[tokens] for name, tokens in self._beside.items()}
         passed = {} if self.pack else {k: v for k, v in PASSTHROUGH.items() if k in ds.element_spec}
         if passed.keys() == self._passthrough_features.keys():
             sizes = {k: [*ds.element_spec[k].shape, 0][0] for k in passed}
@@ -89,6 +106,7 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
             apply_length_check=self._apply_length_check,
             bos_id=self.bos_id,
             passthrough_features=passed,
+            entities="inputs_entities" in self._beside,
         )
         return converter(ds, task_feature_lengths)
 
@@ -103,6 +121,8 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
             "decoder_loss_weights": tf.cast(targets > 0, tf.int32),
             "decoder_blocks": features["targets_blocks"],
         }
+        if "inputs_entities" in self._beside:
+            converted["encoder_entities"] = features["inputs_entities"]
         if self.pack:
             for ours, theirs in (("inputs", "encoder"), ("targets", "decoder")):
                 converted |= {
@@ -117,7 +137,7 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
         if not self.pack:
             return super()._convert_features(ds, task_feature_lengths)
         lengths = {name: task_feature_lengths[name] for name in ("inputs", "targets")}
-        return pack(ds, lengths, BESIDE, self._convert_example)
+        return pack(ds, lengths, self._beside, self._convert_example)
 
     def _pack_or_pad(
         self, ds: tf.data.Dataset, packed_lengths: Mapping[str, int]
@@ -128,9 +148,8 @@ class RecFeatureConverter(seqio.EncDecFeatureConverter):
     def get_model_feature_lengths(
         self, task_feature_lengths: Mapping[str, int]
     ) -> Mapping[str, int]:
-        lengths = super().get_model_feature_lengths(task_feature_lengths)
-        return {
-            **lengths,
-            "encoder_blocks": task_feature_lengths["inputs"],
-            "decoder_blocks": task_feature_lengths["targets"],
-        }
+        inputs, targets = (task_feature_lengths[name] for name in ("inputs", "targets"))
+        lengths = {"encoder_blocks": inputs, "decoder_blocks": targets}
+        if "inputs_entities" in self._beside:
+            lengths["encoder_entities"] = inputs
+        return {**super().get_model_feature_lengths(task_feature_lengths), **lengths}

@@ -114,7 +114,12 @@ def replace_runs(tokens: tf.Tensor, mask: tf.Tensor, sentinels_end: int) -> tf.T
     """
     first = mask & ~tf.concat([[False], mask[:-1]], 0)
     sentinels = sentinels_end - tf.cumsum(tf.cast(first, tf.int32))
-    return tf.boolean_mask(tf.where(first, sentinels, tokens), first | ~mask)
+    return tf.boolean_mask(tf.where(first, sentinels, tokens), _is_shown(mask))
+
+
+def _is_shown(mask: tf.Tensor) -> tf.Tensor:
+    """Where a token, or the sentinel for a run of masked ones, is left: [n] bool -> [n] bool."""
+    return ~mask | ~tf.concat([[False], mask[:-1]], 0)
 
 
 def open_blanks(
@@ -129,7 +134,8 @@ def open_blanks(
     Returns:
       A function of an example and a mask. The mask, [t] bool, says which of the tokens with a block
       above 0 are hidden, at least one but not the first: each run becomes a sentinel, and the
-      target repeats it before the run. Both sides are EOS-ended, their blocks 0 and 1;
+      target repeats it before the run. Both sides are EOS-ended, their blocks 0 and 1; a sentinel
+      is of the entity where its run begins;
       `inputs_pretokenized` and `targets_pretokenized` are their text.
     """
     vocabulary = output_features["inputs"].vocabulary
@@ -148,11 +154,15 @@ def open_blanks(
         text = tokens[begin:stop]
         shown = replace_runs(text, mask, sentinels_end)
         inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
+        numbers = example["inputs_entities"]
+        numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
+        entities = tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0)
         size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
         targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
         return example | {
             "inputs": inputs,
             "inputs_blocks": tf.zeros_like(inputs),
+            "inputs_entities": tf.concat([entities[: tf.size(inputs) - 1], [0]], 0),
             "inputs_pretokenized": vocabulary.decode_tf(inputs[:-1]),
             "targets": targets,
             "targets_blocks": tf.ones_like(targets),
@@ -181,7 +191,8 @@ def corrupt_spans(
       mean_span: mean length of a hidden span, in tokens.
 
     Returns:
-      The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1.
+      The examples as plain ones: EOS-ended `inputs` and `targets`, blocks 0 and 1. A sentinel is
+      of the entity where its span begins.
     """
     put_blanks = open_blanks(sequence_length, output_features)
 

@@ -25,6 +25,23 @@ class Mixture(seqio.Mixture):
     shuffled first, and then leaves it out in a thread of its own.
     """
 
+    def get_dataset(self, *args, **kwargs) -> tf.data.Dataset:
+        """See `seqio.Mixture.get_dataset`.
+
+        Raises:
+          ValueError: no task of the mixture has the split.
+        """
+        try:
+            return super().get_dataset(*args, **kwargs)
+        except ValueError as error:
+            if "No datasets have" not in str(error):
+                raise
+            splits = ", ".join(sorted({split for task in self.tasks for split in task.splits}))
+            raise ValueError(
+                f"{error} in the mixture {self.name!r}, whose tasks have {splits}: use another "
+                "mixture, or build the corpus with what they need"
+            ) from error
+
     def get_task_dataset(
         self,
         task: seqio.Task,

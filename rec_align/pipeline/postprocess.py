@@ -38,3 +38,17 @@ def rating(decoded: str, is_target: bool = False, example: dict[str, Any] | None
     if not is_target:
         return decoded
     return {"rating": float(example["rating"])}
+
+
+def yes_no(decoded: str, is_target: bool = False, example: dict[str, Any] | None = None) -> Any:
+    """Target -> {"is_yes": bool}."""
+    return {"is_yes": decoded == "yes"} if is_target else decoded
+
+
+def feature_explanation(
+    decoded: str, is_target: bool = False, example: dict[str, Any] | None = None
+) -> Any:
+    """Target -> {"text": str, "feature": str, the word that the text is about}."""
+    if not is_target:
+        return decoded
+    return {"text": decoded, "feature": example["feature"].decode()}

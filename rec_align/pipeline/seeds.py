@@ -14,8 +14,9 @@ from rec_align.pipeline.ragged import Batch, map_batches
 from rec_align.pipeline.sources import is_train
 
 # What a draw is for. Two draws of one example never share a number.
-# SPANS comes last: it also takes the number after its own.
+# SPANS also takes the number after its own.
 TEMPLATE, WINDOW, NEGATIVES, ORDER, MASK, SPANS = range(6)
+SHUFFLE = 7
 NUM_PURPOSES = 16
 
 _FRESH_STREAM_SEED = 20_240_400

@@ -1,12 +1,23 @@
 """Templates: the fields of an example -> the prompt and the targets, as parts with blocks."""
 
 import numpy as np
+import seqio
 import tensorflow as tf
 
 from rec_align.pipeline.ragged import Batch, Rows, as_ragged, from_splits, map_batches
 from rec_align.pipeline.seeds import TEMPLATE, uniform
 from rec_align.pipeline.sources import is_train
 from rec_align.prompts import Family, Template
+
+
+def families_of(task: seqio.Task) -> set[Family]:
+    """The families whose templates a task fills."""
+    return {
+        value
+        for step in task.preprocessors
+        for value in getattr(step, "keywords", {}).values()
+        if isinstance(value, Family)
+    }
 
 
 def _choose_templates(
@@ -53,6 +64,25 @@ def _join(parts: tf.RaggedTensor, separator: str) -> tf.Tensor:
     )
 
 
+def _entities(items: tf.Tensor, slots: tf.Tensor, is_field: tf.Tensor, rows: Rows) -> tf.Tensor:
+    """Numbers the entities of each prompt, in order: [n] int32, 1 first, 0 = the template's text.
+
+    Each part of a field is one, but parts of one history item are one together. Example: 'Rate'
+    'A:' '4;' 'B:' of items 0 1 1 2 -> 0 1 1 2.
+
+    Args:
+      items: [n] int32, the history item of each part, 0 = none.
+      slots: [n] int32, which slot of all templates a part fills.
+      is_field: [n] bool, whether it is of a field, and not empty.
+      rows: the prompts that the parts are in.
+    """
+    before = tf.concat([items[:1], items[:-1]], 0)
+    slots_before = tf.concat([[-1], slots[:-1]], 0)
+    goes_on = (items > 0) & tf.equal(items, before) & tf.equal(slots, slots_before)
+    numbers = rows.running_sums(tf.cast(is_field & ~goes_on, tf.int32))
+    return tf.where(is_field, numbers, 0)
+
+
 def _values(batch: Batch, name: str, like: tf.RaggedTensor) -> tf.Tensor:
     """The values of a feature that may be left out where it is 0, laid out as `like.values`."""
     if name in batch:
@@ -77,8 +107,8 @@ def fill_template(
     Returns:
       The examples with `inputs_parts` [n] string, `inputs_part_blocks` [n] int32,
       `inputs_part_items` [n] int32 (the history item a part belongs to, 1 = oldest; 0 = never
-      cut), `targets_parts` [m] string, `targets_part_blocks` [m] int32, `inputs_pretokenized` and
-      `targets_pretokenized`.
+      cut), `inputs_part_entities` [n] int32 (see `_entities`), `targets_parts` [m] string,
+      `targets_part_blocks` [m] int32, `inputs_pretokenized` and `targets_pretokenized`.
     """
     templates = _choose_templates(dataset, family, unseen)
     fields, texts, segments, glue = _lay_out(templates)
@@ -113,19 +143,25 @@ def fill_template(
         begins = tf.reshape(tf.gather(starts, slots, batch_dims=1), [-1])
         flat_lengths = tf.reshape(lengths, [-1])
         places = tf.ragged.range(begins, begins + flat_lengths).values
+        filled = Rows.of_lengths(flat_lengths).numbers  # the slot of each part
+        in_prompts = Rows.of_lengths(tf.reduce_sum(lengths, axis=1))
         written = tf.gather(tf.concat([*(p.values for p in parts), texts], 0), places)
         if has_glue:
             touching = tf.reshape(tf.gather(glue, template), [-1, 2])
-            touching = tf.gather(touching, Rows.of_lengths(flat_lengths).numbers)
+            touching = tf.gather(touching, filled)
             written = touching[:, 0] + written + touching[:, 1]
-        rows = from_splits(written, Rows.of_lengths(tf.reduce_sum(lengths, axis=1)).splits)
+        rows = from_splits(written, in_prompts.splits)
+        item_numbers = tf.gather(tf.concat([*items, no_text], 0), places)
+        is_field = tf.gather(tf.reshape(slots, [-1]), filled) < len(fields)
+        is_field &= tf.not_equal(written, "")
         return {
             "inputs_parts": rows,
             "inputs_part_blocks": rows.with_values(
                 tf.gather(tf.concat([*blocks, no_text], 0), places)
             ),
-            "inputs_part_items": rows.with_values(
-                tf.gather(tf.concat([*items, no_text], 0), places)
+            "inputs_part_items": rows.with_values(item_numbers),
+            "inputs_part_entities": rows.with_values(
+                _entities(item_numbers, filled, is_field, in_prompts)
             ),
             "inputs_pretokenized": _join(rows, " "),
         }

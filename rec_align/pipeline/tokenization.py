@@ -1,4 +1,4 @@
-"""Tokenization: parts -> tokens and blocks, cut to length at whole items.
+"""Tokenization: parts -> tokens, blocks and entities, cut to length at whole items.
 
 Parts are cut at spaces, and the public T5 vocabulary has no piece that spans one, so there the
 tokens of the parts are the tokens of the whole text. A corpus's own vocabulary may have such
@@ -7,7 +7,7 @@ stands.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import seqio
 import tensorflow as tf
@@ -18,10 +18,10 @@ from rec_align.pipeline.vocabulary import EOS_ID
 
 _NO_LIMIT = 2**31 - 1
 _PART_FEATURES = (
-    *("inputs_parts", "inputs_part_blocks", "inputs_part_items"),
+    *("inputs_parts", "inputs_part_blocks", "inputs_part_items", "inputs_part_entities"),
     *("targets_parts", "targets_part_blocks"),
 )
-_PART_SUFFIXES = ("_parts", "_blocks", "_items")
+_PART_SUFFIXES = ("_parts", "_blocks", "_items", "_entities")
 
 
 def _fit_history(lengths: tf.Tensor, items: tf.Tensor, rows: Rows, limits: tf.Tensor) -> tf.Tensor:
@@ -58,24 +58,24 @@ def _lay_out(
     tokens: tf.Tensor,
     begins: tf.Tensor,
     lengths: tf.Tensor,
-    blocks: tf.Tensor,
+    labels: Sequence[tf.Tensor],
     part_rows: Rows,
     limits: tf.Tensor,
     num_added: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
     """The tokens of parts as rows, each cut at its limit, some with an EOS added.
 
     Args:
       tokens: [t] int32.
       begins: [n] int32, where each part's tokens are.
       lengths: [n] int32, how many are taken of each part.
-      blocks: [n] int32, the block of each part.
+      labels: each [n] int32: what all tokens of a part have, its block for instance.
       part_rows: which parts are in which row.
       limits: [batch] int32.
-      num_added: [batch] int32, 1 where an EOS in block 0 is added, else 0.
+      num_added: [batch] int32, 1 where an EOS labelled 0 is added, else 0.
 
     Returns:
-      tokens and blocks, one row after the other, and the rows' splits, all int32.
+      tokens and each label, one row after the other, and the rows' splits, all int32.
     """
     ranges = tf.ragged.range(begins, begins + lengths)
     parts = Rows.of(ranges.row_splits).numbers
@@ -90,7 +90,18 @@ def _lay_out(
     laid_out = tf.tensor_scatter_nd_update(
         tf.fill(size, EOS_ID), places, tf.gather(tokens, tf.gather(ranges.values, kept))
     )
-    return laid_out, tf.scatter_nd(places, tf.gather(blocks, parts), size), splits
+    labelled = [tf.scatter_nd(places, tf.gather(label, parts), size) for label in labels]
+    return laid_out, labelled, splits
+
+
+def _renumber(entities: tf.Tensor, kept: tf.Tensor, rows: Rows) -> tf.Tensor:
+    """The numbers of what is left where whole entities are cut: [n] int32, [n] bool -> [n] int32.
+
+    Example: one row of entities 0 1 1 2 3, the two parts of 1 cut -> 0 0 0 1 2.
+    """
+    before = tf.where(rows.positions > 0, tf.concat([[0], entities[:-1]], 0), 0)
+    begins = kept & (entities > 0) & tf.not_equal(entities, before)
+    return tf.where(entities > 0, rows.running_sums(tf.cast(begins, tf.int32)), 0)
 
 
 def tokenize_parts(
@@ -106,18 +117,21 @@ def tokenize_parts(
     rest fit. Each target ends with EOS; inputs do where all their blocks are 0 (plain,
     bidirectional examples).
 
+    Entities are numbered anew where items were cut: 1 is the first that is left.
+
     Worked example: parts 'Next?' 'A;' 'B;' in blocks 0 1 2, targets 'A' 'B' in blocks 1 2, each
-    word one token -> inputs [Next? A; B;], inputs_blocks [0 1 2], targets [A EOS B EOS],
-    targets_blocks [1 1 2 2].
+    word one token -> inputs [Next? A; B;], inputs_blocks [0 1 2], inputs_entities [0 1 2], targets
+    [A EOS B EOS], targets_blocks [1 1 2 2].
 
     Args:
-      dataset: examples of `fill_template`.
+      dataset: examples of `fill_template`; without `inputs_part_entities` no part is one.
       sequence_length: limits of `inputs` and `targets` in tokens; None = no limit.
       output_features: of the task; the vocabulary of `inputs` is used.
 
     Returns:
-      The examples with `inputs`, `inputs_blocks`, `targets`, `targets_blocks` (int32), and
-      `num_cut_parts`, `num_cut_tokens` (int32): what both sides lost. The parts are dropped.
+      The examples with `inputs`, `inputs_blocks`, `inputs_entities`, `targets`, `targets_blocks`
+      (int32), and `num_cut_parts`, `num_cut_tokens` (int32): what both sides lost. The parts are
+      dropped.
     """
     limits = sequence_length or {}
     write = _writer(
@@ -127,13 +141,15 @@ def tokenize_parts(
     )
 
     def tokenize(batch: Batch) -> Batch:
-        ragged = [as_ragged(batch[name]) for name in _PART_FEATURES]
-        parts, _, _, target_parts, _ = ragged
+        zeros = {"inputs_part_entities": tf.zeros_like(batch["inputs_part_items"])}
+        ragged = [as_ragged((zeros | batch)[name]) for name in _PART_FEATURES]
+        parts, _, _, _, target_parts, _ = ragged
         written = write(*(r.values for r in ragged), parts.row_splits, target_parts.row_splits)
         passed_on = {k: v for k, v in batch.items() if not k.endswith(_PART_SUFFIXES)}
         return passed_on | {
             "inputs": from_splits(written["inputs"], written["input_splits"]),
             "inputs_blocks": from_splits(written["inputs_blocks"], written["input_splits"]),
+            "inputs_entities": from_splits(written["inputs_entities"], written["input_splits"]),
             "targets": from_splits(written["targets"], written["target_splits"]),
             "targets_blocks": from_splits(written["targets_blocks"], written["target_splits"]),
             "num_cut_parts": written["num_cut_parts"],
@@ -153,10 +169,12 @@ def _writer(tokenizer: PartTokenizer, inputs_limit: int, targets_limit: int):
     splits = tf.TensorSpec([None], tf.int64)
 
     @tf.function(
-        input_signature=[strings, numbers, numbers, strings, numbers, splits, splits],
+        input_signature=[strings, *[numbers] * 3, strings, numbers, splits, splits],
         autograph=False,
     )
-    def write(parts, blocks, items, target_parts, target_blocks, input_splits, target_splits):
+    def write(
+        parts, blocks, items, entities, target_parts, target_blocks, input_splits, target_splits
+    ):
         rows, target_rows = Rows.of(input_splits), Rows.of(target_splits)
         size = tf.size(parts)
         tokens, begins, ends = tokenizer.tokenize(tf.concat([parts, target_parts], 0))
@@ -166,7 +184,8 @@ def _writer(tokenizer: PartTokenizer, inputs_limit: int, targets_limit: int):
         room = inputs_limit - is_plain
         kept = _fit_history(part_lengths, items, rows, room)
         lengths = tf.where(kept, part_lengths, 0)
-        inputs = _lay_out(tokens, begin, lengths, blocks, rows, room, is_plain)
+        labels = (blocks, _renumber(entities, kept, rows))
+        inputs = _lay_out(tokens, begin, lengths, labels, rows, room, is_plain)
 
         begin, target_lengths = begins[size:], ends[size:] - begins[size:]
         last_cut_block = tf.gather(rows.maxima(tf.where(kept, -1, blocks)), target_rows.numbers)
@@ -175,7 +194,7 @@ def _writer(tokenizer: PartTokenizer, inputs_limit: int, targets_limit: int):
         lengths = tf.where(answered, target_lengths, 0)
         most = tf.fill(tf.shape(room), targets_limit)
         targets = _lay_out(
-            tokens, begin, lengths, target_blocks, target_rows, most, tf.zeros_like(room)
+            tokens, begin, lengths, (target_blocks,), target_rows, most, tf.zeros_like(room)
         )
         # A single target longer than the limit loses its tail, not its EOS.
         last = targets[2][1:, None] - 1
@@ -185,10 +204,11 @@ def _writer(tokenizer: PartTokenizer, inputs_limit: int, targets_limit: int):
         num_left = (inputs[2] + targets[2])[1:] - (inputs[2] + targets[2])[:-1]
         return {
             "inputs": inputs[0],
-            "inputs_blocks": inputs[1],
+            "inputs_blocks": inputs[1][0],
+            "inputs_entities": inputs[1][1],
             "input_splits": inputs[2],
             "targets": ended,
-            "targets_blocks": targets[1],
+            "targets_blocks": targets[1][0],
             "target_splits": targets[2],
             "num_cut_parts": rows.sums(tf.cast(~kept, tf.int32))
             + target_rows.sums(tf.cast(~answered, tf.int32)),

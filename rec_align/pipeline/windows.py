@@ -9,7 +9,7 @@ import gin
 import tensorflow as tf
 
 from rec_align.pipeline.ragged import Batch, Rows, from_splits, lengths_of, map_batches, slices
-from rec_align.pipeline.seeds import NUM_PURPOSES, WINDOW, uniform
+from rec_align.pipeline.seeds import NUM_PURPOSES, SHUFFLE, WINDOW, uniform
 from rec_align.pipeline.sources import is_train
 
 EVERY_ITEM, SEVERAL, ONE = "every_item", "window", "one"
@@ -285,6 +285,56 @@ def one_item_windows(dataset: tf.data.Dataset, *, max_history: int = 30) -> tf.d
     if is_train(dataset):
         return map_batches(dataset, one_place)
     return map_batches(dataset, lambda batch: _held_out_history(batch, max_history))
+
+
+def _shuffled(rows: tf.RaggedTensor, seeds: tf.Tensor) -> tf.RaggedTensor:
+    """Each row in a random order: [batch, (n)], [batch, 2] int32 -> [batch, (n)]."""
+    numbers, places = Rows.of(rows.row_splits).numbers, Rows.of(rows.row_splits).positions
+    steps = tf.stack([tf.zeros_like(places), places * NUM_PURPOSES], axis=1)
+    keys = uniform(tf.gather(seeds, numbers) + steps, SHUFFLE, 0, 2**31 - 1)
+    order = tf.argsort(tf.cast(numbers, tf.int64) * 2**31 + tf.cast(keys, tf.int64), stable=True)
+    return rows.with_values(tf.gather(rows.values, order))
+
+
+@gin.configurable
+def unordered_windows(dataset: tf.data.Dataset, *, max_history: int = 30) -> tf.data.Dataset:
+    """Windows without order: any item of a user, beside a drawing of the others.
+
+    Worked example, items a b c b: target b, history c a, drawn from a and c.
+
+    Args:
+      dataset: examples of a `CorpusSource`, with seeds.
+      max_history: how many items are shown at most.
+
+    Returns:
+      As of `one_item_windows`, the history shuffled and without the target; in training it may
+      hold items that came after the target, as no order is asked for.
+    """
+    _check_positive("unordered_windows", max_history=max_history)
+
+    def window(batch: Batch, items: tf.RaggedTensor, target: tf.Tensor) -> Batch:
+        rows = Rows.of(items.row_splits)
+        is_other = tf.not_equal(items.values, tf.gather(target, rows.numbers))
+        sizes = rows.sums(tf.cast(is_other, tf.int32))
+        others = from_splits(tf.boolean_mask(items.values, is_other), Rows.of_lengths(sizes).splits)
+        return _keep(batch) | {
+            "history_item_indices": slices(
+                others, tf.zeros_like(sizes), tf.minimum(sizes, max_history)
+            ),
+            "seen_item_indices": batch["item_indices"],
+            "target_item_index": target,
+        }
+
+    def any_item(batch: Batch) -> Batch:
+        batch = _with_at_least(batch, 2)
+        items = _shuffled(batch["item_indices"], batch["seed"])
+        return window(batch, items, _pick(items, tf.zeros_like(lengths_of(items))))
+
+    def held_out(batch: Batch) -> Batch:
+        items = _shuffled(batch["item_indices"], batch["seed"])
+        return window(batch, items, batch["held_out_item_index"])
+
+    return map_batches(dataset, any_item if is_train(dataset) else held_out)
 
 
 @gin.configurable

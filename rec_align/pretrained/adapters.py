@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from rec_align.models.t5 import Transformer
+from rec_align.models.t5_config import ADDED_PARTS
 from rec_align.pretrained.checkpoint import Checkpoint, Index
 from rec_align.pretrained.opening import load_params, open_checkpoint
 
@@ -98,8 +99,12 @@ def merged(checkpoint: Checkpoint) -> Checkpoint:
     if not layers:
         return checkpoint
     base = open_checkpoint(read_base(epath.Path(checkpoint.path).parent.parent))
+    # What was trained beside the adapters.
+    own = {n: s for n, s in checkpoint.shapes.items() if n.split("/")[0] in ADDED_PARTS}
 
     def read(name: str, index: Index = ()) -> np.ndarray:
+        if name in own:
+            return checkpoint.read(name, index)
         kernel = base.read(name, index)
         layer = name.removesuffix("/kernel")
         if layer not in layers:
@@ -107,4 +112,4 @@ def merged(checkpoint: Checkpoint) -> Checkpoint:
         a, b = (checkpoint.read(f"{layer}/lora_{matrix}", ()) for matrix in "ab")
         return kernel + (a @ b)[index]
 
-    return dataclasses.replace(checkpoint, shapes=base.shapes, read=read)
+    return dataclasses.replace(checkpoint, shapes=base.shapes | own, read=read)

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from etils import epath
 
+from rec_align.models.lora import split
+from rec_align.models.t5_config import ADDED_PARTS
 from rec_align.pretrained import hf, tensorstores
 from rec_align.pretrained.checkpoint import Checkpoint
 from rec_align.pretrained.more_tokens import with_more_tokens
@@ -72,12 +74,12 @@ def load_params(path: str | os.PathLike[str], like: Any, *, more_tokens: bool = 
 
     Args:
       path: see `open_checkpoint`.
-      like: a tree of jax.ShapeDtypeStruct; those without a sharding go to the first device.
+      like: a nested dict of jax.ShapeDtypeStruct; those without a sharding go to the first device.
       more_tokens: whether the network may have more tokens than the checkpoint, see
         `with_more_tokens`.
 
     Returns:
-      A tree like `like`, of jax.Array.
+      A tree like `like`, of jax.Array, without those of `ADDED_PARTS` that the checkpoint lacks.
 
     Raises:
       ValueError: there is no checkpoint, or it does not fit; every name and shape that differs is
@@ -85,6 +87,9 @@ def load_params(path: str | os.PathLike[str], like: Any, *, more_tokens: bool = 
     """
     run = _run_of(epath.Path(path), "best")
     like = jax.tree.map(_with_sharding, like)
+    if any(part in like for part in ADDED_PARTS):
+        there = open_checkpoint(path).shapes
+        like = split(like, lambda keys: keys[0] not in ADDED_PARTS or "/".join(keys) in there)[0]
     if run and not more_tokens:
         model_dir, step = run
         checkpoints = Checkpoints(model_dir, create=False)

@@ -3,12 +3,20 @@
 import re
 from collections.abc import Mapping
 
+from rec_align.models.entities import NONE, TWO_DIMENSIONAL, WHOLE_WORD
 from rec_align.models.t5 import T5Config
 
 EMBEDDING = "token_embedder/embedding"
 POSITIONS = "encoder/relpos_bias/rel_embedding"
 QUERY = "encoder/layers_0/attention/query/kernel"
 OUTPUT = "encoder/layers_0/mlp/wo/kernel"
+
+
+# Left out of a model file where they are T5Config's own.
+_OPTIONS = (
+    *("mlp_activations", "logits_via_embedding", "item_age_bias"),
+    *("entity_embedding", "rating_head"),
+)
 
 
 def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
@@ -24,6 +32,8 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
         raise ValueError(f"these are not the parameters of a T5, missing: {', '.join(missing)}")
     vocab_size, emb_dim = shapes[EMBEDDING]
     num_heads = shapes[POSITIONS][0]
+    number, place = (f"entity_embedder/{table}" in shapes for table in ("number", "place"))
+    head = shapes.get("rating_head/bias")
     is_gated = "encoder/layers_0/mlp/wi_0/kernel" in shapes
     return T5Config(
         vocab_size=vocab_size,
@@ -36,6 +46,8 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
         mlp_activations=("gelu", "linear") if is_gated else ("relu",),
         logits_via_embedding="decoder/logits_dense/kernel" not in shapes,
         item_age_bias="decoder/item_age_slope" in shapes,
+        rating_head="none" if head is None else "regression" if head == (1,) else "classes",
+        entity_embedding=TWO_DIMENSIONAL if place else WHOLE_WORD if number else NONE,
     )
 
 
@@ -64,11 +76,13 @@ def model_gin(config: T5Config, title: str) -> str:
             "mlp_activations",
             "logits_via_embedding",
             "item_age_bias",
+            "entity_embedding",
+            "rating_head",
             "dropout_rate",
         )
     }
     usual = T5Config()
-    for name in ("mlp_activations", "logits_via_embedding", "item_age_bias"):
+    for name in _OPTIONS:
         if sizes[name] == getattr(usual, name):
             del sizes[name]
     lines = "\n".join(f"    {name} = {value!r}" for name, value in sizes.items())

@@ -5,26 +5,39 @@ Text only: nothing here imports TensorFlow, JAX or SeqIO. `template` says what a
 
 from rec_align.prompts import (
     bpr,
+    direct_yes_no,
     entity_infilling,
+    explanation,
+    feature_explanation,
     item_embedding,
+    like,
     mim,
     mlm,
+    next_yes_no,
     ranking,
     rating,
     retrieval,
+    review_rating,
+    review_summary,
 )
 from rec_align.prompts.template import Family, Slot, Template, parse
 
 FAMILIES: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY
-    for module in (retrieval, ranking, rating, mim, mlm, bpr, item_embedding, entity_infilling)
+    for module in (
+        *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
+        *(like, next_yes_no, direct_yes_no),
+        *(explanation, feature_explanation, review_summary, review_rating),
+        entity_infilling,
+    )
 }
 
-# What the pipeline writes besides templates and items: list numbers, ratings, attribute names.
+# What the pipeline writes besides templates and items: list numbers, ratings, answers, names.
 FIXED_TEXTS = (
     *(f"{number}." for number in range(1, 21)),
     *(f"{rating};" for rating in range(1, 6)),
     *(f"{rating}" for rating in range(1, 6)),
+    *("yes", "no"),
     *("categories:", "brand:", "year:"),
     *("date:", "category:", "item:", "rating:", "review:"),
 )

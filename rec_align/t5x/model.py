@@ -57,12 +57,20 @@ class RecommenderModel(models.EncoderDecoderModel):
         label_smoothing: float = 0.0,
         z_loss: float = 1e-4,
     ):
+        if module.config.rates:
+            raise ValueError(
+                f"T5Config.rating_head is {module.config.rating_head!r}: heads are trained by the "
+                "built-in engine alone, python -m rec_align.train; T5X generates ratings as text."
+            )
         vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
         super().__init__(
             module=runs.for_vocabulary(module, vocabulary),
             input_vocabulary=vocabulary,
             output_vocabulary=vocabulary,
             optimizer_def=optimizer_def,
+            feature_converter_cls=functools.partial(
+                self.FEATURE_CONVERTER_CLS, entities=module.config.reads_entities
+            ),
             label_smoothing=label_smoothing,
             z_loss=z_loss,
             # The mean over the batch's target tokens, as in the built-in engine.

@@ -12,6 +12,7 @@ import jax
 
 from rec_align.models.lora import ADAPTER_NAMES
 from rec_align.models.t5 import T5Config
+from rec_align.models.t5_config import ADDED_PARTS
 
 
 def step_flops(config: T5Config, params: Any, rows: int, inputs: int, targets: int) -> float:
@@ -39,7 +40,7 @@ def step_flops(config: T5Config, params: Any, rows: int, inputs: int, targets: i
     total = 0.0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = [key.key for key in path]
-        if names[-1] not in ("kernel", *ADAPTER_NAMES):
+        if names[-1] not in ("kernel", *ADAPTER_NAMES) or names[0] in ADDED_PARTS:
             continue
         cross_keys_values = names[-3] == "encoder_decoder_attention" and names[-2] in _FROM_ENCODER
         length = inputs if names[0] == "encoder" or cross_keys_values else targets

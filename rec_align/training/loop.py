@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from rec_align.models.lora import split_adapters
+from rec_align.models.rating_head import check_targets
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints, shapes
@@ -26,6 +27,7 @@ from rec_align.training.state import (
     init_state,
     make_eval_step,
     make_train_step,
+    split_trained,
 )
 from rec_align.training.stopping import StopRequest
 
@@ -103,6 +105,8 @@ def train(
     """
     mesh = mesh or sharding.make_mesh()
     keep_freed_memory(mesh)
+    if network.config.rates:
+        check_targets(validation_batches, network.config.rating_tokens)
     _check_adapters(network, initial_params)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
     stop = StopRequest()
@@ -200,7 +204,9 @@ def _first_state(
         given = initial_params(unadapted) if initial_params else None
         return init_state(network, optimizer, mesh, seed=seed, given=given)
     abstract, frozen = abstract_state(network, optimizer, mesh)
-    return checkpoints.restore(abstract), initial_params(unadapted) if frozen else frozen
+    if frozen:
+        frozen = split_trained(network, initial_params(unadapted))[1]
+    return checkpoints.restore(abstract), frozen
 
 
 class Tally:

@@ -72,7 +72,9 @@ class Plan:
         return self.available is None and self.total_bytes <= hbm_bytes
 
 
-def abstract_batch(mesh: Mesh, rows: int, inputs: int, targets: int) -> Batch:
+def abstract_batch(
+    mesh: Mesh, rows: int, inputs: int, targets: int, *, entities: bool = False
+) -> Batch:
     """The shapes and placements of a packed batch: what the network and the loss read of it."""
     placed = batch_sharding(mesh, rows)
     of_inputs = ("encoder_input_tokens", "encoder_segment_ids", "encoder_blocks")
@@ -84,6 +86,8 @@ def abstract_batch(mesh: Mesh, rows: int, inputs: int, targets: int) -> Batch:
         "decoder_blocks",
     )
     lengths = dict.fromkeys(of_inputs, inputs) | dict.fromkeys(of_targets, targets)
+    if entities:
+        lengths["encoder_entities"] = inputs
     return {
         name: jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=placed)
         for name, length in lengths.items()
@@ -127,7 +131,8 @@ def make_plan(
     """
     host_shard(mesh, batch_size, num_microbatches)
     state, frozen = abstract_state(network, optimizer, mesh)
-    batch = abstract_batch(mesh, batch_size, inputs, targets)
+    entities = network.config.reads_entities
+    batch = abstract_batch(mesh, batch_size, inputs, targets, entities=entities)
     arguments = {
         "parameters": device_bytes(state.params),
         "frozen parameters": device_bytes(frozen),

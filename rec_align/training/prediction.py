@@ -7,7 +7,7 @@ any engine to jit; `Predictor` is the built-in engine's.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
+from rec_align.models.rating_head import RATINGS, predicted_ratings
 from rec_align.models.t5 import Transformer, empty_cache
 from rec_align.training.host_memory import keep_freed_memory
 from rec_align.training.sharding import make_mesh, num_batch_shards, replicate, shard_whole_batch
@@ -27,6 +28,22 @@ from rec_align.training.state import Batch
 
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
 Outputs = tuple[Any, dict[str, Any]]
+
+
+class UserInputs(NamedTuple):
+    """What `Transformer.start` takes, in its order.
+
+    Attributes:
+      tokens: [batch, length] int32.
+      blocks: [batch, length] int32.
+      target_block: [batch] int32, the block of the target.
+      entities: [batch, length] int32, where the network reads them, else None.
+    """
+
+    tokens: Any
+    blocks: Any
+    target_block: Any
+    entities: Any = None
 
 
 class Predictor:
@@ -68,6 +85,8 @@ class Predictor:
         )
         self._rank = jit(functools.partial(rank, network))
         self._generate = jit(functools.partial(generate, network, max_steps=max_text_tokens))
+        self._rate = jit(functools.partial(rate, network))
+        self.config = network.config
         self._fill = jit(functools.partial(fill, network, beam_size=beam_size))
         self._open_entity_tries = open_entity_tries
 
@@ -93,6 +112,10 @@ class Predictor:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
         return self._call(self._generate, user_inputs(batch))
 
+    def rate(self, batch: Batch) -> np.ndarray:
+        """What a network with a rating head predicts: [batch] float32, 1-5."""
+        return self._call(self._rate, user_inputs(batch))
+
     @functools.cached_property
     def _entity_tries(self) -> EntityTries:
         return replicate(self._open_entity_tries(), self._mesh)
@@ -102,9 +125,9 @@ class Predictor:
         kinds = (batch["entity_kind"],)
         return self._call(self._fill, user_inputs(batch), kinds, self._entity_tries)
 
-    def _call(self, function, inputs: tuple[Any, ...], further: tuple[Any, ...] = (), *rest: Any):
+    def _call(self, function, inputs: UserInputs, further: tuple[Any, ...] = (), *rest: Any):
         """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
-        num_rows = len(inputs[0])
+        num_rows = len(inputs.tokens)
         missing = -num_rows % num_batch_shards(self._mesh)
 
         def filled(array: np.ndarray) -> np.ndarray:
@@ -116,13 +139,11 @@ class Predictor:
             return jax.tree.map(lambda array: array[:num_rows], jax.device_get(found))
 
 
-def user_inputs(batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """(tokens [batch, length], blocks [batch, length], block of the target [batch])."""
-    return (
-        batch["encoder_input_tokens"],
-        batch["encoder_blocks"],
-        batch["decoder_blocks"][:, 0],
-    )
+def user_inputs(batch: Mapping[str, Any]) -> UserInputs:
+    """What a network reads of a batch of users, not packed."""
+    tokens, blocks = batch["encoder_input_tokens"], batch["encoder_blocks"]
+    target_block = batch["decoder_blocks"][:, 0]
+    return UserInputs(tokens, blocks, target_block, batch.get("encoder_entities"))
 
 
 def _step_fn(network, params, inputs):
@@ -138,14 +159,14 @@ def _step_fn(network, params, inputs):
 def recommend(
     network: Transformer,
     params: Any,
-    inputs: tuple[Any, Any, Any],
+    inputs: UserInputs,
     trie: CatalogueTrie,
     *,
     beam_size: int,
     num_results: int,
 ) -> BeamResults:
     """The best items of each user, best first; see `Predictor` for the sizes."""
-    batch_size = inputs[0].shape[0]
+    batch_size = inputs.tokens.shape[0]
     return beam_search(
         _step_fn(network, params, inputs),
         empty_cache(network.config, batch_size, 1, trie.max_depth),
@@ -156,11 +177,9 @@ def recommend(
     )
 
 
-def generate(
-    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], *, max_steps: int
-) -> jax.Array:
+def generate(network: Transformer, params: Any, inputs: UserInputs, *, max_steps: int) -> jax.Array:
     """Greedy text: [batch, max_steps] int32 tokens, 0 after EOS."""
-    batch_size = inputs[0].shape[0]
+    batch_size = inputs.tokens.shape[0]
     cache = empty_cache(network.config, batch_size, 1, max_steps)
     step_fn = _step_fn(network, params, inputs)
     return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
@@ -169,7 +188,7 @@ def generate(
 def fill(
     network: Transformer,
     params: Any,
-    inputs: tuple[Any, Any, Any],
+    inputs: UserInputs,
     kinds: jax.Array,
     tries: EntityTries,
     *,
@@ -190,7 +209,7 @@ def fill(
     Returns:
       [batch, length] int32 tokens, 0 after EOS; only 0 where a kind has no trie.
     """
-    batch_size = inputs[0].shape[0]
+    batch_size = inputs.tokens.shape[0]
     step_fn = _step_fn(network, params, inputs)
     length = max((values.tokens.shape[1] for values in tries.values()), default=1)
     answers = jnp.zeros((batch_size, length), jnp.int32)
@@ -209,29 +228,55 @@ def fill(
     return answers
 
 
-def rank(
-    network: Transformer, params: Any, inputs: tuple[Any, Any, Any], candidate_tokens: Any
-) -> jax.Array:
+def rank(network: Transformer, params: Any, inputs: UserInputs, candidate_tokens: Any) -> jax.Array:
     """Exact log-probabilities of candidates [batch, candidates, length]: [batch, candidates].
 
     Candidates are so many targets of one encoder pass, as in training.
     """
     batch_size, num_candidates, length = candidate_tokens.shape
-    tokens, blocks, target_block = inputs
     # [batch, candidates, length], BOS first; each BOS starts a target of its own.
     decoder_inputs = jnp.pad(candidate_tokens[..., :-1], ((0, 0), (0, 0), (1, 0)))
     # What follows EOS is padding: its scores are left out.
     logits = network.apply(
         {"params": params},
-        tokens,
+        inputs.tokens,
         decoder_inputs.reshape(batch_size, -1),
-        encoder_blocks=blocks,
+        encoder_blocks=inputs.blocks,
         decoder_blocks=jnp.broadcast_to(
-            target_block[:, None], (batch_size, num_candidates * length)
+            inputs.target_block[:, None], (batch_size, num_candidates * length)
         ),
+        encoder_entities=inputs.entities,
     )
     logits = logits.reshape(batch_size, num_candidates, length, -1)
     return score_items(logits, candidate_tokens)
+
+
+def rate(network: Transformer, params: Any, inputs: UserInputs) -> jax.Array:
+    """The rating head's predictions: [batch] float32, 1-5."""
+    outputs = network.apply(
+        {"params": params},
+        inputs.tokens,
+        jnp.zeros((inputs.tokens.shape[0], 1), jnp.int32),  # BOS
+        encoder_blocks=inputs.blocks,
+        decoder_blocks=inputs.target_block[:, None],
+        encoder_entities=inputs.entities,
+        method="rate",
+    )
+    return predicted_ratings(network.config.rating_head, outputs[:, 0])
+
+
+def rating_outputs(rating_tokens: tuple[tuple[int, ...], ...], ratings: np.ndarray) -> Outputs:
+    """The tokens of the nearest whole rating, and `predicted_rating`, which is scored.
+
+    Args:
+      rating_tokens: see `T5Config`.
+      ratings: [batch] float32, from `rate`.
+    """
+    tokens = np.zeros((len(RATINGS), max(map(len, rating_tokens))), np.int32)
+    for row, written in zip(tokens, rating_tokens, strict=True):
+        row[: len(written)] = written
+    nearest = np.rint(ratings).astype(int) - RATINGS[0]
+    return tokens[nearest], {"predicted_rating": ratings}
 
 
 def ranking_outputs(candidate_tokens: Any, scores: Any) -> Outputs:

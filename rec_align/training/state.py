@@ -8,10 +8,12 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rec_align.models.lora import join, split_adapters
+from rec_align.models import rating_head
+from rec_align.models.lora import ADAPTER_NAMES, join, split
 from rec_align.models.losses import cross_entropy
 from rec_align.models.partitioning import constrain
 from rec_align.models.t5 import Transformer
+from rec_align.models.t5_config import ADDED_PARTS
 from rec_align.training.sharding import abstract_opt_state, abstract_params
 
 Batch = dict[str, np.ndarray]
@@ -23,6 +25,7 @@ NETWORK_FEATURES = (
     "decoder_segment_ids",
     "encoder_blocks",
     "decoder_blocks",
+    "encoder_entities",
 )
 
 
@@ -31,7 +34,8 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: [] int32, steps done.
-      params: the trained parameters: the adapters alone where the network has any, else all.
+      params: the trained parameters: where the network has adapters these and `ADDED_PARTS` alone,
+        else all.
       opt_state: the optimizer's.
     """
 
@@ -42,7 +46,9 @@ class TrainState(NamedTuple):
 
 def split_trained(network: Transformer, params: Any) -> tuple[Any, Any]:
     """(what is trained, what is frozen) of the network's parameters."""
-    return split_adapters(params) if network.config.lora else (params, {})
+    if not network.config.lora:
+        return params, {}
+    return split(params, lambda path: path[-1] in ADAPTER_NAMES or path[0] in ADDED_PARTS)
 
 
 def init_params(network: Transformer, seed: int) -> Any:
@@ -75,7 +81,8 @@ def init_state(
       optimizer: an optax transformation.
       mesh: the mesh.
       seed: of fresh parameters.
-      given: parameters that are not to be fresh (all, or all but the adapters); placed already.
+      given: parameters that are not to be fresh (all, or all but the adapters and what of
+        `ADDED_PARTS` the checkpoint lacks); placed already.
     """
     state, frozen = abstract_state(network, optimizer, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (state, frozen))
@@ -99,20 +106,32 @@ def batch_loss(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`.
+    """The summed loss of a teacher-forced batch, and its sums; see `losses.cross_entropy`, and
+    `rating_head.rating_loss` for networks with a head.
 
     Features may come in a smaller integer type, to be sent to the device; they are widened here.
     `dropout_key` None means evaluation.
     """
     batch = {name: _widened(array) for name, array in batch.items()}
-    logits = network.apply(
+    config = network.config
+    outputs = network.apply(
         {"params": params},
         **{name: batch[name] for name in NETWORK_FEATURES if name in batch},
         enable_dropout=dropout_key is not None,
         rngs=None if dropout_key is None else {"dropout": dropout_key},
+        method="rate" if config.rates else None,
     )
+    if config.rates:
+        targets = (batch["decoder_input_tokens"], batch["decoder_target_tokens"])
+        return rating_head.rating_loss(
+            config.rating_head,
+            outputs,
+            rating_head.ratings_of_targets(*targets, config.rating_tokens),
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+        )
     return cross_entropy(
-        logits,
+        outputs,
         batch["decoder_target_tokens"],
         batch["decoder_loss_weights"],
         label_smoothing=label_smoothing,

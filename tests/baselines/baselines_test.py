@@ -118,7 +118,7 @@ def test_tasks_without_data_are_left_out():
 
 def test_models_and_baselines_have_the_same_metrics():
     results = evaluate_lib.evaluate(TEST, TRAIN, num_items=4)
-    model = seqio_metrics.rating([4.0], ["4"])
+    model = seqio_metrics.rating([4.0], ["4"], {})
     assert list(results["item_mean"]["rating"]) == list(model)
 
 

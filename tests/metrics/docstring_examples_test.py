@@ -31,4 +31,6 @@ def test_no_engine_is_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert "rec_align.metrics.table" in loaded
-    assert {"jax", "tensorflow", "seqio", "rich", "pandas"}.isdisjoint(loaded)
+    assert {"jax", "tensorflow", "seqio", "rich", "pandas", "sacrebleu", "rouge_score"}.isdisjoint(
+        loaded
+    )

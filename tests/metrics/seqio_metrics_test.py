@@ -139,7 +139,7 @@ def test_ranking_bounds(rows):
 
 
 def test_rating():
-    found = seqio_metrics.rating([4.0, {"rating": 5.0}, np.float32(1)], [" 2 ", "five", "1.0"])
+    found = seqio_metrics.rating([4.0, {"rating": 5.0}, np.float32(1)], [" 2 ", "five", "1.0"], {})
     assert found["rmse"] == pytest.approx(math.sqrt(((4 - 2) ** 2 + (5 - 3) ** 2 + 0) / 3))
     assert found["mae"] == pytest.approx((2 + 2 + 0) / 3)
     assert (found["num_invalid"], found["n"]) == (1, 3)
@@ -161,7 +161,7 @@ def test_span_accuracy():
     [
         (seqio_metrics.retrieval, ["targets", "predictions", "aux_values"]),
         (seqio_metrics.ranking, ["targets", "predictions", "aux_values"]),
-        (seqio_metrics.rating, ["targets", "predictions"]),
+        (seqio_metrics.rating, ["targets", "predictions", "aux_values"]),
         (seqio_metrics.span_accuracy, ["targets", "predictions"]),
     ],
 )

@@ -47,7 +47,7 @@ def once(small_data_dir, tmp_path_factory) -> pathlib.Path:
         with gin.unlock_config():
             gin.bind_parameter("ranking_candidates.num_candidates", 3)
         compiling.compile_mixture(
-            MIXTURE, directory, num_epochs=2, task_feature_lengths=LENGTHS, seed=5
+            MIXTURE, directory, num_epochs=2, task_feature_lengths=LENGTHS, seed=5, entities=True
         )
         gin.clear_config()
     return directory
@@ -65,6 +65,7 @@ def drawn_rows(epoch: int) -> dict[str, np.ndarray]:
         LENGTHS,
         seed=batches.round_seed(5, epoch),
         num_epochs=1,
+        entities=True,
     )
     return next(dataset.batch(10_000).as_numpy_iterator())
 
@@ -87,7 +88,7 @@ def test_training_has_the_losses_of_training_from_seqio(compiled, tmp_path):
     network = Transformer(
         T5Config(
             emb_dim=16, num_heads=2, head_dim=8, num_encoder_layers=1, num_decoder_layers=1,
-            mlp_dim=16, item_age_bias=True,
+            mlp_dim=16, item_age_bias=True, entity_embedding="whole_word",
         ).with_vocab_size(compiled.vocab_size)
     )  # fmt: skip
     drawn = [drawn_rows(epoch) for epoch in range(2)]
@@ -103,7 +104,10 @@ def test_training_has_the_losses_of_training_from_seqio(compiled, tmp_path):
         return compiled.batches_from(step, batch_size=2, seed=3)
 
     sources = {
-        "seqio": (from_seqio, train.validation_batches("small_shop_retrieval", LENGTHS, 2)),
+        "seqio": (
+            from_seqio,
+            train.validation_batches("small_shop_retrieval", LENGTHS, 2, entities=True),
+        ),
         "compiled": (from_compiled, compiled.validation_batches(2)),
     }
     losses = {}
@@ -139,7 +143,9 @@ def test_the_manifest_says_what_was_compiled(compiled, small_data_dir):
 
 def test_the_same_arguments_give_the_same_bytes(compiled, tmp_path):
     again = tmp_path / "again"
-    compiling.compile_mixture(MIXTURE, again, num_epochs=2, task_feature_lengths=LENGTHS, seed=5)
+    compiling.compile_mixture(
+        MIXTURE, again, num_epochs=2, task_feature_lengths=LENGTHS, seed=5, entities=True
+    )
     for path in compiled.directory.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes()
 

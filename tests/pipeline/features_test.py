@@ -1,5 +1,7 @@
 """The converter, packing, batches and SeqIO's evaluator."""
 
+import re
+
 import gin
 import numpy as np
 import pytest
@@ -236,3 +238,40 @@ def test_tasks_run_in_seqios_evaluator(small_shop, two_candidates, family):
     else:
         assert 0 <= scores["full/hr@10" if family == "retrieval" else "hr@1"] <= 1
     evaluator.close()
+
+
+def test_entities_are_converted_where_they_are_asked_for():
+    """Packed, each example keeps the numbers of its own entities."""
+    examples = [CAUSAL | {"inputs_entities": [0, 1, 1]}, PLAIN | {"inputs_entities": [1, 0]}]
+    lengths = {"inputs": 6, "targets": 7}
+    (packed,) = RecFeatureConverter(entities=True)(dataset_of(*examples), lengths)
+    assert packed["encoder_entities"].numpy().tolist() == [0, 1, 1, 1, 0, 0]
+    converter = RecFeatureConverter(pack=False, entities=True)
+    dataset = dataset_of(*examples).map(lambda e: e | {"in_catalogue": 1})
+    unpacked = [e["encoder_entities"].numpy().tolist() for e in converter(dataset, lengths)]
+    assert unpacked == [[0, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]]
+    (without,) = RecFeatureConverter()(dataset_of(*examples), lengths)
+    assert "encoder_entities" not in without
+
+
+@pytest.mark.parametrize("family", ["rating", "ranking", "mlm"])
+def test_tasks_number_their_entities(small_shop, two_candidates, family):
+    """What stands between two numbers is the very text of the entities, in order."""
+    task = seqio.get_mixture_or_task(f"small_shop_{family}")
+    dataset = task.get_dataset(LENGTHS, "train", shuffle=False, num_epochs=1, seed=0)
+    decode = task.output_features["inputs"].vocabulary.decode
+    for example in dataset.take(4).as_numpy_iterator():
+        entities, tokens = example["inputs_entities"], example["inputs"]
+        numbers = entities[entities > 0]
+        assert sorted(set(numbers.tolist())) == list(range(1, numbers.max() + 1))
+        assert (np.diff(numbers) >= 0).all()
+        pieces = [decode(tokens[entities == n].tolist()) for n in range(1, numbers.max() + 1)]
+        text = example["inputs_pretokenized"].decode()
+        if family == "mlm":
+            continue  # its text is masked after it was written
+        for piece in pieces:
+            assert piece in text
+        if family == "rating":
+            assert all(re.fullmatch(r".+(: [1-5];|;)", piece) for piece in pieces[:-1]), pieces
+        if family == "ranking":
+            assert sum(piece.startswith(("1. ", "2. ")) for piece in pieces) == 2

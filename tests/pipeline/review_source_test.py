@@ -47,7 +47,9 @@ def test_examples(review_shop):
         "summary": "string",
         "explanation": "string",
         "feature": "string",
+        "held_out_item_index": "int32",
     }
+    assert "held_out_item_index" not in source.get_dataset("train").element_spec
     examples = list(dataset.as_numpy_iterator())
     assert sorted(example["user_index"] for example in examples) == list(range(NUM_USERS))
     texts = {f"User {user} likes the sound of item 3.".encode() for user in range(NUM_USERS)}

@@ -45,6 +45,7 @@ def test_fill_template_orders_parts_and_glues_punctuation():
     assert [part.decode() for part in example["inputs_parts"]] == ["A", "x1", "x2", "b", "(y):"]
     assert example["inputs_part_blocks"].tolist() == [0, 1, 2, 0, 0]
     assert example["inputs_part_items"].tolist() == [0, 1, 2, 0, 0]
+    assert example["inputs_part_entities"].tolist() == [0, 1, 2, 0, 3]
     assert example["inputs_pretokenized"] == b"A x1 x2 b (y):"
     assert example["targets_pretokenized"] == b"t"
     assert example["targets_part_blocks"].tolist() == [3]
@@ -66,7 +67,7 @@ def test_training_draws_among_the_seen_templates():
     assert written == {b"A x1 x2 b (y):", b"y is in x1 x2"}
 
 
-def tokenize(vocabulary, parts, blocks, items, targets, target_blocks, lengths=None) -> dict:
+def tokenize(vocabulary, parts, blocks, items, targets, target_blocks, lengths=None, entities=None):
     example = {
         "inputs_parts": np.array(parts),
         "inputs_part_blocks": np.array(blocks, np.int32),
@@ -75,6 +76,8 @@ def tokenize(vocabulary, parts, blocks, items, targets, target_blocks, lengths=N
         "targets_part_blocks": np.array(target_blocks, np.int32),
         "history_blocks": np.array([1], np.int32),
     }
+    if entities:
+        example["inputs_part_entities"] = np.array(entities, np.int32)
     features = {"inputs": seqio.Feature(vocabulary), "targets": seqio.Feature(vocabulary)}
     dataset = tokenization.tokenize_parts(
         tf.data.Dataset.from_tensors(example), lengths, output_features=features
@@ -220,3 +223,29 @@ def test_corpus_vocabulary_is_lazy_equal_by_corpus_and_picklable(small_shop, t5_
     finally:
         gin.clear_config()
     assert vocabulary.vocab_size == size
+
+
+def test_parts_of_one_item_are_one_entity():
+    """A rated item, an item without a rating, the one asked about, and a candidate after them."""
+    family = Family(
+        name="test", seen=(Template("Rate {x} {y} now"),), unseen=Template("Never {x} {y}")
+    )
+    parts, items = ["A:", "4;", "B;", "", "C:", ""], [1, 1, 2, 2, 0, 0]
+    fields = {"x": (parts, [0] * 6, items), "y": (["1. D;"], [0], [0]), "target": (["3"], [1])}
+    found = fill(family, **fields)["inputs_part_entities"].tolist()
+    assert found == [0, 1, 1, 2, 0, 3, 0, 4, 0]
+
+
+def test_entities_are_numbered_anew_where_items_were_cut(vocabulary):
+    parts = ["Desk Lamp;", "Rate.", "Red Kettle:", "4;", "Iron Pan:", "5;"]
+    blocks, items, entities = [0] * 6, [0, 0, 1, 1, 2, 2], [1, 0, 2, 2, 3, 3]
+    sizes = [len(vocabulary.encode(part)) for part in parts]
+    for cut, kept in ((0, [1, 0, 2, 2, 3, 3]), (1, [1, 0, None, None, 2, 2])):
+        limit = sum(sizes) + 1 - cut
+        example = tokenize(
+            vocabulary, parts, blocks, items, ["3"], [1], {"inputs": limit, "targets": 9}, entities
+        )
+        numbers = [n for n, size in zip(kept, sizes, strict=True) for _ in range(size)]
+        assert example["inputs_entities"].tolist() == [n for n in numbers if n is not None] + [0]
+    without = tokenize(vocabulary, parts, blocks, items, ["3"], [1])
+    assert set(without["inputs_entities"].tolist()) == {0}

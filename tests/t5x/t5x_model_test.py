@@ -72,11 +72,11 @@ def uneven(params):
     )
 
 
-def test_users(task_name: str) -> tf.data.Dataset:
+def test_users(task_name: str, model=RecommenderModel) -> tf.data.Dataset:
     """Enumerated model features, as SeqIO's Evaluator gives them to T5X."""
     task = seqio.get_mixture_or_task(task_name)
     examples = task.get_dataset(LENGTHS, "test", shuffle=False, num_epochs=1).take(NUM_USERS)
-    converter = RecommenderModel.FEATURE_CONVERTER_CLS(pack=False)
+    converter = model.FEATURE_CONVERTER_CLS(pack=False)
     features = converter(examples, LENGTHS)
     return features.apply(tf.data.experimental.assert_cardinality(NUM_USERS)).enumerate()
 
@@ -84,10 +84,13 @@ def test_users(task_name: str) -> tf.data.Dataset:
 test_users.__test__ = False
 
 
-@pytest.mark.parametrize("task", ["retrieval", "ranking", "rating"])
-def test_predictions_are_those_of_the_built_in_engine(task):
+@pytest.mark.parametrize(
+    ("task", "entity_embedding"),
+    [("retrieval", "two_dimensional"), ("ranking", "whole_word"), ("rating", "none")],
+)
+def test_predictions_are_those_of_the_built_in_engine(task, entity_embedding):
     task_name = f"ml_100k_{task}"
-    model = make_model(task_name)
+    model = make_model(task_name, entity_embedding=entity_embedding)
     initializer = make_initializer(model)
     state = initializer.from_scratch(jax.random.PRNGKey(0))
     params = uneven(state.params)
@@ -97,12 +100,14 @@ def test_predictions_are_those_of_the_built_in_engine(task):
         initializer.train_state_axes,
         initializer._partitioner,
     )
-    found, found_aux = infer(test_users(task_name), state.replace_params(params))
+    found, found_aux = infer(test_users(task_name, model), state.replace_params(params))
     items = runs.item_tokens(model.output_vocabulary)
     predictor = Predictor(
         model.module, params, CatalogueTrie.build(items), max_text_tokens=LENGTHS["targets"]
     )
-    expected = eval_script.predict(predictor, items, test_users(task_name), BATCH_SIZE)
+    users = test_users(task_name, model)
+    assert ("encoder_entities" in users.element_spec[1]) == (entity_embedding != "none")
+    expected = eval_script.predict(predictor, items, users, BATCH_SIZE)
     for (index, tokens), (expected_index, expected_tokens) in zip(found, expected[0], strict=True):
         assert index == expected_index
         length = min(len(tokens), len(expected_tokens))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rec_align.metrics.entities import entity_match, most_frequent
+from rec_align.metrics.entity_match import entity_match, most_frequent
 
 
 def test_kinds_are_scored_apart():
