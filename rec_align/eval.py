@@ -23,7 +23,7 @@ import rec_align
 from rec_align import command_line, runs
 from rec_align.baselines import evaluate as baseline_evaluation
 from rec_align.data.corpus import read_catalogue, read_manifest
-from rec_align.metrics import table
+from rec_align.metrics import entity_match, table
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.features import RecFeatureConverter
 from rec_align.pipeline.sources import CorpusSource
@@ -242,6 +242,12 @@ def evaluate(
     metrics = metrics.result()
     results = {"rec_align": {name.removeprefix(f"{corpus}_"): m for name, m in metrics.items()}}
     results |= evaluate_baselines(corpus, split, evaluator, len(item_tokens), num_results)
+    constant = {
+        task: entity_match.most_frequent(scores)
+        for task, scores in results["rec_align"].items()
+        if "entity_match" in scores and not task.endswith("_unseen")  # it reads no template
+    }
+    results |= {"most_frequent": constant} if constant else {}
     output = epath.Path(output_dir or epath.Path(model_dir) / f"eval_{split}")
     output.mkdir(parents=True, exist_ok=True)
     for name, by_type in outputs.items():

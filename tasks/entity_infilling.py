@@ -21,7 +21,6 @@ from rec_align.prompts.entity_infilling import FAMILY
 def _register(
     name: str, source: CorpusSource | ReviewSource, of_reviews: bool = False, unseen: bool = False
 ) -> None:
-    features = output_features(source.corpus)
     seqio.TaskRegistry.add(
         name,
         source=source,
@@ -35,7 +34,7 @@ def _register(
             entity_masks.tokenize_records,
             entity_masks.hide_entities,
         ],
-        output_features=features,
+        output_features=output_features(source.corpus),
         shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
         postprocess_fn=postprocess.entity,
         metric_fns=[] if of_reviews else [entity_match.entity_match],
@@ -50,4 +49,5 @@ def register(corpus: str) -> None:
     name = f"{corpus}_entity_infilling"
     _register(name, CorpusSource(corpus))
     _register(f"{name}_unseen", CorpusSource(corpus, HELD_OUT_SPLITS), unseen=True)
-    _register(f"{corpus}_review_infilling", ReviewSource(corpus, ("train",)), of_reviews=True)
+    reviews = ReviewSource(corpus, ("train",), needs_explanations=True)
+    _register(f"{corpus}_review_infilling", reviews, of_reviews=True)

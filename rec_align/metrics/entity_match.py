@@ -9,7 +9,9 @@ from rec_align.metrics import bootstrap
 from rec_align.metrics.text import exact_match
 
 
-def entity_match(targets: Sequence[Mapping[str, str]], predictions: Sequence[str]) -> dict:
+def entity_match(
+    targets: Sequence[Mapping[str, str]], predictions: Sequence[str]
+) -> dict[str, float]:
     """The share of entities that are generated exactly, over all and by kind.
 
     Beside each kind's share stands that of its most frequent value among the targets: what the best
@@ -47,3 +49,24 @@ def entity_match(targets: Sequence[Mapping[str, str]], predictions: Sequence[str
         scores |= bootstrap.summarise({f"{kind}_match": matches[kinds == kind]})
         scores |= {f"{kind}_constant": most / len(values), f"{kind}_n": len(values)}
     return scores | {"n": len(targets)}
+
+
+def most_frequent(scores: Mapping[str, float]) -> dict[str, float]:
+    """What constant answers score, the most frequent value of each kind: a baseline's metrics.
+
+    Args:
+      scores: of `entity_match`.
+
+    Returns:
+      "entity_match", "{kind}_match" and "n".
+
+    Example:
+      >>> most_frequent({"brand_constant": 0.5, "brand_n": 2, "item_constant": 0.2, "item_n": 10})
+      {'entity_match': 0.25, 'brand_match': 0.5, 'item_match': 0.2, 'n': 12}
+    """
+    kinds = [name.removesuffix("_constant") for name in scores if name.endswith("_constant")]
+    sizes = [scores[f"{kind}_n"] for kind in kinds]
+    shares = [scores[f"{kind}_constant"] for kind in kinds]
+    overall = {"entity_match": float(np.average(shares, weights=sizes))}
+    by_kind = {f"{kind}_match": share for kind, share in zip(kinds, shares, strict=True)}
+    return overall | by_kind | {"n": sum(sizes)}

@@ -42,11 +42,8 @@ _VIEWS = (
     ),
     (("feature_match",), "outputs that hold the word they were asked for"),
     (
-        (
-            *("entity_match", "category_match", "category_constant", "brand_match"),
-            *("brand_constant", "item_match", "item_constant", "rating_match", "rating_constant"),
-        ),
-        "one blank, among the known values of its kind; constant = the most frequent value",
+        ("entity_match", "category_match", "brand_match", "item_match", "rating_match"),
+        "one blank, answered among the known values of its kind",
     ),
 )
 # What is shown of each task that is also scored with an unseen template: those of these it has.

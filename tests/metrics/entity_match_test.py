@@ -2,7 +2,7 @@
 
 import pytest
 
-from rec_align.metrics.entity_match import entity_match
+from rec_align.metrics.entity_match import entity_match, most_frequent
 
 
 def test_kinds_are_scored_apart():
@@ -15,6 +15,8 @@ def test_kinds_are_scored_apart():
     assert scores["item_match"] == scores["item_constant"] == scores["item_match_low"] == 1
     assert scores["brand_match_low"] <= 1 / 3 <= scores["brand_match_high"]
     assert "rating_match" not in scores
+    constant = most_frequent(scores)
+    assert constant == {"entity_match": 3 / 4, "brand_match": 2 / 3, "item_match": 1, "n": 4}
 
 
 def test_lengths_that_differ():
