@@ -64,6 +64,7 @@ def main() -> None:
         {
             "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
+            "network_ml_100k": lambda: of_experiment("network_ml_100k"),
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
             "cold_start": of_cold_start,
