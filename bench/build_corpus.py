@@ -3,7 +3,7 @@
 Synthetic interactions: 20 a user, items by a power law. Each form is built in a process of its own;
 the baseline is reading the same file with pandas alone, in the same process, afterwards. Memory is
 the peak of the process beyond what Python and TensorFlow take before the build; beside it stands
-the whole peak. A build also writes files of 28 bytes an interaction where temporary files go.
+the whole peak. A build also writes files of 52 bytes an interaction where temporary files go.
 
   python bench/build_corpus.py --interactions 1000000 --out bench/results/build_corpus_1000000.json
 """

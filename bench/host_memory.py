@@ -1,6 +1,6 @@
 """What it costs a training step on CPUs that freed memory goes back to the system.
 
-Steps of gin/models/tiny.gin's size on full rows, in two fresh processes by turns: one as glibc is,
+Steps of gin/models/tiny.gin on full rows, in two fresh processes by turns: one as glibc is,
 one after `keep_freed_memory`.
 
   python bench/host_memory.py --out bench/results/host_memory.json
@@ -19,22 +19,12 @@ import measuring
 import numpy as np
 import optax
 
-from rec_align.models.t5 import T5Config, Transformer
+from rec_align.models.config_files import read_config
+from rec_align.models.t5 import Transformer
 from rec_align.training import host_memory, optimizers, sharding
 from rec_align.training.state import init_state, make_train_step
 
 ROWS, INPUTS, TARGETS, VOCAB_SIZE = 4, 256, 224, 2048
-CONFIG = T5Config(
-    vocab_size=VOCAB_SIZE,
-    emb_dim=64,
-    num_heads=2,
-    head_dim=32,
-    num_encoder_layers=2,
-    num_decoder_layers=1,
-    mlp_dim=256,
-    item_age_bias=True,
-    dropout_rate=0.0,
-)
 
 
 def random_batch(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -63,7 +53,7 @@ def measure(keep: bool, num_steps: int) -> dict[str, float]:
     mesh = sharding.make_mesh()
     if keep:
         host_memory.keep_freed_memory(mesh)
-    network = Transformer(CONFIG)
+    network = Transformer(read_config("tiny", vocab_size=VOCAB_SIZE))
     optimizer = optimizers.adamw(optax.constant_schedule(1e-3))
     state, frozen = init_state(network, optimizer, mesh, seed=0)
     step = make_train_step(network, optimizer, seed=0)

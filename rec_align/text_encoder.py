@@ -77,7 +77,9 @@ def encode_texts(corpus: str, folder: epath.PathLike, texts: Sequence[str]) -> n
 
 
 def _network() -> Transformer:
-    return Transformer(config_files.read_config("tiny", item_age_bias=False))
+    # Its size is fixed here: encoders that are stored stay readable whatever `tiny` becomes.
+    options = {"item_age_bias": False, "logits_via_embedding": False, "embedding_init_std": 0.05}
+    return Transformer(config_files.read_config("tiny", **options))
 
 
 def _task(corpus: str, family: str) -> str:

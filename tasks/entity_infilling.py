@@ -17,6 +17,9 @@ from rec_align.pipeline.review_source import ReviewSource
 from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
 from rec_align.prompts.entity_infilling import FAMILY
 
+# Each task draws apart from the others of a mixture.
+SEEDS = (FAMILY.name, "review_infilling")
+
 
 def _register(
     name: str, source: CorpusSource | ReviewSource, of_reviews: bool = False, unseen: bool = False
@@ -25,7 +28,7 @@ def _register(
         name,
         source=source,
         preprocessors=[
-            functools.partial(seeds.attach_seed, family=FAMILY.name),
+            functools.partial(seeds.attach_seed, family=SEEDS[of_reviews]),
             records.review_records if of_reviews else records.record_windows,
             functools.partial(
                 records.phrase_records, corpus=source.corpus, ends_early=not of_reviews

@@ -5,7 +5,15 @@ import functools
 import seqio
 
 from rec_align.metrics import seqio_metrics
-from rec_align.pipeline import phrasing, postprocess, seeds, templates, tokenization, windows
+from rec_align.pipeline import (
+    phrasing,
+    postprocess,
+    seeds,
+    templates,
+    tokenization,
+    user_naming,
+    windows,
+)
 from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
 from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
 from rec_align.prompts.rating import FAMILY
@@ -20,6 +28,7 @@ def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
             windows.rating_windows,
             functools.partial(phrasing.phrase_ratings, corpus=source.corpus),
             functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
+            user_naming.name_users,
             tokenization.tokenize_parts,
         ],
         output_features=output_features(source.corpus),

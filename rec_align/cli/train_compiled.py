@@ -68,6 +68,10 @@ def run(args: argparse.Namespace) -> int:
     compiled = CompiledMixture.open(args.compiled)
     config = config_files.read_config(args.model, **config_files.parse_fields(args.set))
     manifest = compiled.manifest
+    if config.rates and "rating_tokens" not in manifest:
+        raise ValueError(
+            f"{args.compiled} was compiled before there were rating heads: do it again"
+        )
     config = config.with_rating_tokens(manifest.get("rating_tokens"), manifest["mixture"])
     network = Transformer(config.with_vocab_size(compiled.vocab_size))
     compiled.check_rows(network.config.vocab_size)

@@ -28,7 +28,7 @@ _HASH_BYTES = 32
 
 @dataclasses.dataclass(frozen=True)
 class PartFiles:
-    """The parts' files, of 28 bytes an interaction.
+    """The parts' files, of 52 bytes an interaction.
 
     Attributes:
       folder: an existing directory.

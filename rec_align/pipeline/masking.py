@@ -122,6 +122,15 @@ def _is_shown(mask: tf.Tensor) -> tf.Tensor:
     return ~mask | ~tf.concat([[False], mask[:-1]], 0)
 
 
+def _without_gaps(entities: tf.Tensor) -> tf.Tensor:
+    """Numbers what is left from 1 on: [n] int32, ascending but for 0.
+
+    Example: 0 2 2 0 5 -> 0 1 1 0 2.
+    """
+    present = tf.unique(tf.boolean_mask(entities, entities > 0)).y
+    return tf.where(entities > 0, tf.searchsorted(present, entities) + 1, 0)
+
+
 def open_blanks(
     sequence_length: dict[str, int] | None, output_features: Features
 ) -> Callable[[Example, tf.Tensor], Example]:
@@ -154,9 +163,9 @@ def open_blanks(
         text = tokens[begin:stop]
         shown = replace_runs(text, mask, sentinels_end)
         inputs = end(tf.concat([tokens[:begin], shown, tokens[stop:]], 0), "inputs")
-        numbers = example["inputs_entities"]
+        numbers = example.get("inputs_entities", tf.zeros_like(tokens))
         numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
-        entities = tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0)
+        entities = _without_gaps(tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0))
         size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
         targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
         return example | {

@@ -19,7 +19,7 @@ def name_users(dataset: tf.data.Dataset, *, enabled: bool = False) -> tf.data.Da
 
     Args:
       dataset: examples of `fill_template`.
-      enabled: `--gin "name_users.enabled=True"`, for training and evaluation alike.
+      enabled: `--gin.name_users.enabled=True`, for training and evaluation alike.
 
     Returns:
       Examples with one more part in front, in block 0, which is never cut: their first entity.

@@ -51,9 +51,9 @@ def phrase_likes(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
     """
 
     def answer(batch: Batch) -> Batch:
-        ratings = batch["target_parts"]
-        is_liked = tf.strings.to_number(ratings.values) >= LIKED_FROM
-        return batch | {"target_parts": ratings.with_values(_answers(is_liked))}
+        asked = tf.boolean_mask(batch["ratings"].values, batch["is_target"].values)
+        answers = _answers(asked >= LIKED_FROM)
+        return batch | {"target_parts": batch["target_parts"].with_values(answers)}
 
     return map_batches(phrase_ratings(dataset, corpus=corpus), answer)
 

@@ -175,8 +175,9 @@ def test_evaluation_with_the_unseen_template(review_shop):
     )
 
 
-def test_users_are_named_only_where_asked_for(review_shop):
-    name = "review_shop_like"
+@pytest.mark.parametrize("task", ["like", "retrieval"])
+def test_users_are_named_only_where_asked_for(review_shop, task):
+    name = f"review_shop_{task}"
     plain = examples(name, "test")
     with gin.unlock_config():
         gin.bind_parameter("name_users.enabled", True)
