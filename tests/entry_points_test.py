@@ -37,6 +37,7 @@ RUNS = {
 }
 # The shapes that tests need not pay for.
 NARROW = [f"--gin.T5Config.{name}=32" for name in ("emb_dim", "mlp_dim")]
+SHORT = "--gin.TASK_FEATURE_LENGTHS={'inputs': 128, 'targets': 32}"
 SCRIPTS = {
     "train": train.train,
     "finetune": train.train,
@@ -177,7 +178,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     assert "train.train_steps = %TRAIN_STEPS" in (tmp_path / "config.gin").read_text()
 
     gin.clear_config()
-    files = [*model, "--gin_file=gin/runs/infer.gin", "--gin.infer.beam_size=4"]
+    files = [*model, "--gin_file=gin/runs/infer.gin", "--gin.infer.beam_size=4", SHORT]
     assert infer.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'"]) == 0
     lines = (tmp_path / "recommendations_test.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -187,7 +188,7 @@ def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
         assert not set(record["recommended"]) & set(record["history"])
 
     gin.clear_config()
-    files = [*model, "--gin_file=gin/runs/eval.gin", "--gin.evaluate.beam_size=4"]
+    files = [*model, "--gin_file=gin/runs/eval.gin", "--gin.evaluate.beam_size=4", SHORT]
     assert eval_script.main([*files, "--gin.MIXTURE_OR_TASK_NAME='ml_100k_recommendation'"]) == 0
     saved = json.loads((tmp_path / "eval_test" / "metrics.json").read_text())
     assert saved["context"]["num_items"] == 1349 and saved["context"]["checkpoint_step"] == 3

@@ -17,7 +17,6 @@ from rec_align.models.rating_head import check_targets
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints, shapes
-from rec_align.training.host_memory import keep_freed_memory
 from rec_align.training.prefetch import prefetch
 from rec_align.training.progress import Writer, progress_bar
 from rec_align.training.state import (
@@ -104,7 +103,6 @@ def train(
       The final state; it is saved. A SIGINT or SIGTERM ends training early, saved as well.
     """
     mesh = mesh or sharding.make_mesh()
-    keep_freed_memory(mesh)
     if network.config.rates:
         check_targets(validation_batches, network.config.rating_tokens)
     _check_adapters(network, initial_params)

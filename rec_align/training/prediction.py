@@ -22,7 +22,6 @@ from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.rating_head import RATINGS, predicted_ratings
 from rec_align.models.t5 import Transformer, empty_cache
-from rec_align.training.host_memory import keep_freed_memory
 from rec_align.training.sharding import make_mesh, num_batch_shards, replicate, shard_whole_batch
 from rec_align.training.state import Batch
 
@@ -76,7 +75,6 @@ class Predictor:
     ):
         self._params = params
         self._mesh = mesh or make_mesh()
-        keep_freed_memory(self._mesh)
         self._trie = trie if isinstance(trie, LiveTrie) else replicate(trie, self._mesh)
         # Results are whole on every device, so that every host can read them.
         jit = functools.partial(jax.jit, out_shardings=NamedSharding(self._mesh, PartitionSpec()))
