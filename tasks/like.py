@@ -2,41 +2,11 @@
 
 import functools
 
-import seqio
-
 from rec_align.metrics import generation_metrics
-from rec_align.pipeline import (
-    postprocess,
-    seeds,
-    templates,
-    tokenization,
-    user_naming,
-    windows,
-    yes_no,
-)
-from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
-from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
+from rec_align.pipeline import postprocess, windows, yes_no
+from rec_align.pipeline.registration import add_with_unseen
+from rec_align.pipeline.sources import CorpusSource
 from rec_align.prompts.like import FAMILY
-
-
-def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
-    seqio.TaskRegistry.add(
-        name,
-        source=source,
-        preprocessors=[
-            functools.partial(seeds.attach_seed, family=FAMILY.name),
-            windows.rating_windows,
-            functools.partial(yes_no.phrase_likes, corpus=source.corpus),
-            yes_no.answer_tokens,
-            functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
-            user_naming.name_users,
-            tokenization.tokenize_parts,
-        ],
-        output_features=output_features(source.corpus),
-        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
-        postprocess_fn=postprocess.yes_no,
-        metric_fns=[generation_metrics.yes_no],
-    )
 
 
 def register(corpus: str) -> None:
@@ -44,6 +14,15 @@ def register(corpus: str) -> None:
 
     A corpus without ratings has both in name only: mixtures and evaluation pass over them.
     """
-    held_out = CorpusSource(corpus, HELD_OUT_SPLITS, needs_ratings=True)
-    _register(f"{corpus}_like", CorpusSource(corpus, needs_ratings=True))
-    _register(f"{corpus}_like_unseen", held_out, unseen=True)
+    add_with_unseen(
+        corpus,
+        FAMILY,
+        functools.partial(CorpusSource, corpus, needs_ratings=True),
+        [
+            windows.rating_windows,
+            functools.partial(yes_no.phrase_likes, corpus=corpus),
+            yes_no.answer_tokens,
+        ],
+        postprocess_fn=postprocess.yes_no,
+        metric_fns=[generation_metrics.yes_no],
+    )

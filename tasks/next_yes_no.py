@@ -5,46 +5,25 @@ The item is the next one or, as often, one the user has not taken.
 
 import functools
 
-import seqio
-
 from rec_align.metrics import generation_metrics
-from rec_align.pipeline import (
-    negatives,
-    postprocess,
-    seeds,
-    templates,
-    tokenization,
-    user_naming,
-    windows,
-    yes_no,
-)
-from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
-from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
+from rec_align.pipeline import negatives, postprocess, windows, yes_no
+from rec_align.pipeline.registration import add_with_unseen
+from rec_align.pipeline.sources import CorpusSource
 from rec_align.prompts.next_yes_no import FAMILY
-
-
-def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
-    seqio.TaskRegistry.add(
-        name,
-        source=source,
-        preprocessors=[
-            functools.partial(seeds.attach_seed, family=FAMILY.name),
-            windows.one_item_windows,
-            functools.partial(negatives.ranking_candidates, corpus=source.corpus, num_candidates=2),
-            functools.partial(yes_no.phrase_item_question, corpus=source.corpus),
-            yes_no.answer_tokens,
-            functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
-            user_naming.name_users,
-            tokenization.tokenize_parts,
-        ],
-        output_features=output_features(source.corpus),
-        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
-        postprocess_fn=postprocess.yes_no,
-        metric_fns=[generation_metrics.yes_no],
-    )
 
 
 def register(corpus: str) -> None:
     """Registers the task, and its evaluation with the template never trained on."""
-    _register(f"{corpus}_next_yes_no", CorpusSource(corpus))
-    _register(f"{corpus}_next_yes_no_unseen", CorpusSource(corpus, HELD_OUT_SPLITS), unseen=True)
+    add_with_unseen(
+        corpus,
+        FAMILY,
+        functools.partial(CorpusSource, corpus),
+        [
+            windows.one_item_windows,
+            functools.partial(negatives.ranking_candidates, corpus=corpus, num_candidates=2),
+            functools.partial(yes_no.phrase_item_question, corpus=corpus),
+            yes_no.answer_tokens,
+        ],
+        postprocess_fn=postprocess.yes_no,
+        metric_fns=[generation_metrics.yes_no],
+    )

@@ -2,43 +2,23 @@
 
 import functools
 
-import seqio
-
 from rec_align.metrics import seqio_metrics
-from rec_align.pipeline import (
-    phrasing,
-    postprocess,
-    seeds,
-    templates,
-    tokenization,
-    user_naming,
-    windows,
-)
-from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
-from rec_align.pipeline.sources import HELD_OUT_SPLITS, CorpusSource
+from rec_align.pipeline import phrasing, postprocess, windows
+from rec_align.pipeline.registration import add_with_unseen
+from rec_align.pipeline.sources import CorpusSource
 from rec_align.prompts.retrieval import FAMILY
-
-
-def _register(name: str, source: CorpusSource, unseen: bool = False) -> None:
-    seqio.TaskRegistry.add(
-        name,
-        source=source,
-        preprocessors=[
-            functools.partial(seeds.attach_seed, family=FAMILY.name),
-            windows.next_item_windows,
-            functools.partial(phrasing.phrase_next_items, corpus=source.corpus),
-            functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
-            user_naming.name_users,
-            tokenization.tokenize_parts,
-        ],
-        output_features=output_features(source.corpus),
-        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
-        postprocess_fn=postprocess.retrieval,
-        metric_fns=[seqio_metrics.retrieval],
-    )
 
 
 def register(corpus: str) -> None:
     """Registers the task, and its evaluation with the template never trained on."""
-    _register(f"{corpus}_retrieval", CorpusSource(corpus))
-    _register(f"{corpus}_retrieval_unseen", CorpusSource(corpus, HELD_OUT_SPLITS), unseen=True)
+    add_with_unseen(
+        corpus,
+        FAMILY,
+        functools.partial(CorpusSource, corpus),
+        [
+            windows.next_item_windows,
+            functools.partial(phrasing.phrase_next_items, corpus=corpus),
+        ],
+        postprocess_fn=postprocess.retrieval,
+        metric_fns=[seqio_metrics.retrieval],
+    )

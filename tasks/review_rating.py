@@ -2,39 +2,11 @@
 
 import functools
 
-import seqio
-
 from rec_align.metrics import generation_metrics, seqio_metrics
-from rec_align.pipeline import (
-    postprocess,
-    review_phrasing,
-    seeds,
-    templates,
-    tokenization,
-    user_naming,
-)
-from rec_align.pipeline.features import SHUFFLE_BUFFER_SIZE, output_features
+from rec_align.pipeline import postprocess, review_phrasing
+from rec_align.pipeline.registration import add_with_unseen
 from rec_align.pipeline.review_source import ReviewSource
-from rec_align.pipeline.sources import HELD_OUT_SPLITS
 from rec_align.prompts.review_rating import FAMILY
-
-
-def _register(name: str, source: ReviewSource, unseen: bool = False) -> None:
-    seqio.TaskRegistry.add(
-        name,
-        source=source,
-        preprocessors=[
-            functools.partial(seeds.attach_seed, family=FAMILY.name),
-            review_phrasing.phrase_review_ratings,
-            functools.partial(templates.fill_template, family=FAMILY, unseen=unseen),
-            user_naming.name_users,
-            tokenization.tokenize_parts,
-        ],
-        output_features=output_features(source.corpus),
-        shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
-        postprocess_fn=postprocess.rating,
-        metric_fns=[seqio_metrics.rating, generation_metrics.rating_agreement],
-    )
 
 
 def register(corpus: str) -> None:
@@ -42,6 +14,13 @@ def register(corpus: str) -> None:
 
     A corpus without reviews has both in name only: mixtures and evaluation pass over them.
     """
-    held_out = ReviewSource(corpus, HELD_OUT_SPLITS, needs_ratings=True)
-    _register(f"{corpus}_review_rating", ReviewSource(corpus, needs_ratings=True))
-    _register(f"{corpus}_review_rating_unseen", held_out, unseen=True)
+    add_with_unseen(
+        corpus,
+        FAMILY,
+        functools.partial(ReviewSource, corpus, needs_ratings=True),
+        [
+            review_phrasing.phrase_review_ratings,
+        ],
+        postprocess_fn=postprocess.rating,
+        metric_fns=[seqio_metrics.rating, generation_metrics.rating_agreement],
+    )
