@@ -103,3 +103,9 @@ class Rows(NamedTuple):
         """The sums in each row up to each value, that one included: [n] -> [n]."""
         sums = tf.concat([[0], tf.cumsum(values)], 0)
         return sums[1:] - tf.gather(sums, tf.gather(self.splits, self.numbers))
+
+
+def only(batch: Batch, wanted: tf.Tensor) -> Batch:
+    """The examples where `wanted` [batch] bool is True."""
+    numbers = tf.where(wanted)[:, 0]
+    return {name: tf.gather(values, numbers) for name, values in batch.items()}

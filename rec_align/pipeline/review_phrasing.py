@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from rec_align.pipeline.phrasing import item_texts, rating_texts, target_field, written
-from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
+from rec_align.pipeline.ragged import Batch, as_ragged, map_batches, only
 
 # Reviews are long: what no later step or metric asks for is not handed on.
 _KEPT = ("user_index", "item_index", "seed", "held_out_item_index", "rating", "feature")
@@ -14,11 +14,6 @@ _KEPT = ("user_index", "item_index", "seed", "held_out_item_index", "rating", "f
 def _column(texts: tf.Tensor) -> tf.RaggedTensor:
     """One part an example: [batch] string -> [batch, (1)]."""
     return as_ragged(texts[:, None])
-
-
-def _only(batch: Batch, wanted: tf.Tensor) -> Batch:
-    """The examples where `wanted` [batch] bool is True."""
-    return {name: tf.boolean_mask(values, wanted) for name, values in batch.items()}
 
 
 def _kept(batch: Batch) -> Batch:
@@ -38,7 +33,7 @@ def phrase_explanations(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dat
 
     def phrase(batch: Batch) -> Batch:
         is_explained = tf.not_equal(batch["explanation"], "")
-        batch = _only(batch, is_explained & ~tf.math.is_nan(batch["rating"]))
+        batch = only(batch, is_explained & ~tf.math.is_nan(batch["rating"]))
         return (
             _kept(batch)
             | {"item_parts": written(plain, batch["item_index"])}
@@ -56,7 +51,7 @@ def _phrase_reviews(
     """Reviews -> review 'I like the sound.', and as target the answer, where it is not ''."""
 
     def phrase(batch: Batch) -> Batch:
-        batch = _only(batch, tf.not_equal(answer(batch), ""))
+        batch = only(batch, tf.not_equal(answer(batch), ""))
         review = {"review_parts": _column(batch["text"])}
         return _kept(batch) | review | target_field(_column(answer(batch)))
 

@@ -8,7 +8,15 @@ from `seed`; held-out splits take the newest items before the held-out one.
 import gin
 import tensorflow as tf
 
-from rec_align.pipeline.ragged import Batch, Rows, from_splits, lengths_of, map_batches, slices
+from rec_align.pipeline.ragged import (
+    Batch,
+    Rows,
+    from_splits,
+    lengths_of,
+    map_batches,
+    only,
+    slices,
+)
 from rec_align.pipeline.seeds import NUM_PURPOSES, SHUFFLE, WINDOW, uniform
 from rec_align.pipeline.sources import is_train
 
@@ -31,14 +39,8 @@ def _keep(batch: Batch) -> Batch:
     return {k: batch[k] for k in ("user_index", "seed", "held_out_item_index") if k in batch}
 
 
-def _only(batch: Batch, wanted: tf.Tensor) -> Batch:
-    """The examples where `wanted` [batch] bool is True."""
-    numbers = tf.where(wanted)[:, 0]
-    return {name: tf.gather(values, numbers) for name, values in batch.items()}
-
-
 def _with_at_least(batch: Batch, num_items: int) -> Batch:
-    return _only(batch, lengths_of(batch["item_indices"]) >= num_items)
+    return only(batch, lengths_of(batch["item_indices"]) >= num_items)
 
 
 def _newest(rows: tf.RaggedTensor, ends: tf.Tensor, count: int) -> tf.RaggedTensor:
@@ -222,7 +224,7 @@ def rating_windows(
         return window(batch, items, ratings, items.with_values(is_last))
 
     def held_out(batch: Batch) -> Batch:
-        batch = _only(batch, ~tf.math.is_nan(batch["held_out_rating"]))
+        batch = only(batch, ~tf.math.is_nan(batch["held_out_rating"]))
         items = _append(batch["item_indices"], batch["held_out_item_index"])
         ratings = _append(batch["ratings"], batch["held_out_rating"])
         windows = last_only(batch, items, ratings, lengths_of(items))
@@ -230,13 +232,13 @@ def rating_windows(
 
     def every_item(batch: Batch) -> Batch:
         runs = _tile(batch, max_history)
-        runs = _only(runs, _num_rated(runs) > 0)
+        runs = only(runs, _num_rated(runs) > 0)
         ratings = runs["ratings"]
         is_rated = ratings.with_values(~tf.math.is_nan(ratings.values))
         return window(runs, runs["item_indices"], ratings, is_rated)
 
     def one_place(batch: Batch) -> Batch:
-        batch = _only(batch, _num_rated(batch) > 0)
+        batch = only(batch, _num_rated(batch) > 0)
         ratings = batch["ratings"]
         rated = tf.where(~tf.math.is_nan(ratings.values))[:, 0]
         counts = _num_rated(batch)
