@@ -2,9 +2,10 @@
 
   python bench/quality.py bench/quality/item_indices_ml_100k.toml --runs runs/quality
 
-A config names the corpus, the seeds, the baselines, and each system's mixture and gin bindings;
-those under `train` are for training alone, those under `scoring` for evaluation. Finished runs are
-read again, interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config,
+A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
+bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
+with `after` starts from what another has learned with the same seed. Finished runs are read again,
+interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config,
 what `rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
 import measuring
@@ -24,7 +26,8 @@ from rec_align import item_indices
 from rec_align.cli.main import main as rec_align
 from rec_align.pipeline import item_writing
 
-_OF_SYSTEM = ("mixture", "train", "seeds")  # the rest of a system's entries are gin bindings
+# The rest of a system's entries are gin bindings.
+_OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after")
 RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
 
 
@@ -41,11 +44,19 @@ def train_run(folder: pathlib.Path, task: str, arguments: list[str], model: str 
     _call("train", folder, task, arguments, model)
 
 
-def _call(entry: str, folder: pathlib.Path, task: str, arguments: list[str], model: str) -> None:
+def _call(
+    entry: str,
+    folder: pathlib.Path,
+    task: str,
+    arguments: list[str],
+    model: str,
+    gin_files: Sequence[str] = (),
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", f"rec_align.{entry}"),
         *(f"--gin_file=gin/models/{model}.gin", f"--gin_file=gin/runs/{entry}.gin"),
+        *(f"--gin_file={path}" for path in gin_files),
         f"--gin.MIXTURE_OR_TASK_NAME='{task}'",
         f"--gin.MODEL_DIR='{folder}'",
         *arguments,
@@ -65,11 +76,14 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     both = {name: value for name, value in system.items() if name not in _OF_SYSTEM}
     both = config.get("gin", {}) | both
     training = config.get("train", {}) | system.get("train", {}) | {"SEED": seed}
+    gin_files = system.get("gin_files", [])
+    if "after" in system:
+        training["INITIAL_CHECKPOINT_PATH"] = str(folder.with_name(f"{system['after']}_{seed}"))
     scoring = config.get("scoring", {})
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index = item_writing.open_writing(corpus).sha256
-    made_with = json.dumps([model, mixture, both, training, scoring, index])
+    made_with = json.dumps([model, mixture, both, training, scoring, index, *gin_files])
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:
         raise ValueError(
@@ -79,9 +93,9 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     path.write_text(made_with)
     found = folder / "eval_test/metrics.json"
     if not found.exists():
-        train_run(folder, mixture, bindings(both | training), model)
+        _call("train", folder, mixture, bindings(both | training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"
-        _call("eval", folder, scored, bindings(both | scoring), model)
+        _call("eval", folder, scored, bindings(both | scoring), model, gin_files)
     metrics = json.loads(found.read_text())
     return {
         "seed": seed,

@@ -45,6 +45,35 @@ def of_baselines(corpus: str) -> str:
     return table(("", "seeds", *heads), rows)
 
 
+# What is shown of a task: the first of these that it has.
+SHOWN = (
+    *("full/hr@10", "hr@1", "rmse", "auc", "entity_match", "bleu4", "rating_agreement"),
+    *("accuracy", "token_f1"),
+)
+
+
+def of_templates(name: str) -> str:
+    """Each task of each system with templates trained on and never seen, means over seeds."""
+    record = read(f"quality/{name}")
+    systems = {system: [run["metrics"] for run in runs] for system, runs in record["runs"].items()}
+    tasks = dict.fromkeys(task for runs in systems.values() for task in runs[0])
+    rows = []
+    for task in tasks:
+        if task.endswith("_unseen"):
+            continue
+        metrics = next(runs[0][task] for runs in systems.values() if task in runs[0])
+        shown = next(metric for metric in SHOWN if metric in metrics)
+        cells = [
+            " / ".join(
+                f"{statistics.mean(run[of][shown] for run in runs):.4f}"
+                for of in (task, f"{task}_unseen")
+            )
+            for runs in systems.values()
+        ]
+        rows.append((task, shown.split("/")[-1], *cells))
+    return table(("task", "metric", *systems), rows)
+
+
 def of_cold_start() -> str:
     results = read("cold_start")
     rows = []
@@ -65,6 +94,7 @@ def main() -> None:
             "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
             "network_ml_100k": lambda: of_experiment("network_ml_100k"),
+            "p5_ml_100k": lambda: of_templates("p5_ml_100k"),
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
             "cold_start": of_cold_start,

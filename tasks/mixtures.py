@@ -3,9 +3,9 @@
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
 `{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
 five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
-them; `{corpus}_recsysllm` the recommendation tasks and entity_infilling. `{corpus}_templates`, for
-evaluation, has each task that has an unseen template beside the same with that template. What a
-corpus has no ratings, reviews or explanations for is left out of all of them.
+them; `{corpus}_recsysllm` those and infilling. `{corpus}_templates`, for evaluation, has each task
+that has an unseen template beside the same with that template. What a corpus has no ratings,
+reviews or explanations for is left out of all of them.
 """
 
 import seqio
@@ -46,11 +46,10 @@ P5_FAMILIES = {
     "direct": ("ranking", "direct_yes_no"),
 }
 
-# RecSysLLM (Chu et al. 2023), whose rates are not published: these are ours.
+# RecSysLLM (Chu et al. 2023): the tasks of P5 and infilling. Its rates are not published; these are
+# ours.
 RECSYSLLM_RATES = {
-    "retrieval": 0.60,  # one example holds a target for every item of a run
-    "ranking": 0.08,  # its prompts are the longest and hold one target
-    "rating": 0.07,  # one example holds a rating for every item of a run
+    **{task: 0.75 * rate for task, rate in P5_RATES.items()},
     "entity_infilling": 0.20,  # what the system adds: facts and their order, from both sides
     "review_infilling": 0.05,  # the words of reviews; of a corpus that has them
 }
