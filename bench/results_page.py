@@ -1,6 +1,8 @@
 """Fills the tables of docs/results.md from bench/results: python bench/results_page.py"""
 
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pages import fill, read, table
 
@@ -37,12 +39,34 @@ def of_baselines(corpus: str) -> str:
         cells = []
         for metric in ("hr@10", "ndcg@10"):
             for history in ("full", "unseen"):
-                values = [run[f"{history}/{metric}"] for run in runs]
-                spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-                cells.append(f"{statistics.mean(values):.4f}{spread}")
+                cells.append(_over_seeds([run[f"{history}/{metric}"] for run in runs]))
         rows.append((name, len(runs), *cells))
     heads = ("HR@10", "HR@10, history excluded", "NDCG@10", "NDCG@10, history excluded")
     return table(("", "seeds", *heads), rows)
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread}"
+
+
+def ratings_table(record: Mapping[str, Any]) -> str:
+    """Ways and baselines of a record of `bench/ratings.py`: RMSE by share, MAE and AUC of all."""
+    shares = record["shares"]
+    rows = []
+    for system in dict.fromkeys(run["system"] for run in record["runs"]):
+        runs = [run for run in record["runs"] if run["system"] == system]
+        cells = [
+            _over_seeds([run["metrics"][metric] for run in runs if run["share"] == share])
+            for metric, share in (
+                *(("rmse", share) for share in shares),
+                *((metric, max(shares)) for metric in ("mae", "liked_auc")),
+            )
+        ]
+        rows.append((system, len({run.get("seed") for run in runs}), *cells))
+    at_most = f"{max(shares):.0%}"
+    heads = (f"RMSE at {share:.0%}" for share in shares)
+    return table(("", "seeds", *heads, f"MAE at {at_most}", f"AUC at {at_most}"), rows)
 
 
 # What is shown of a task: the first of these that it has.
@@ -97,6 +121,7 @@ def main() -> None:
             "p5_ml_100k": lambda: of_templates("p5_ml_100k"),
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
+            "ratings_ml_100k": lambda: ratings_table(read("quality/ratings_ml_100k")),
             "cold_start": of_cold_start,
         },
     )

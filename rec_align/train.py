@@ -18,8 +18,10 @@ import tensorflow as tf
 from etils import epath
 
 from rec_align import command_line, runs
+from rec_align.models.rating_head import check_train_ratings
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.batches import choose_validation_task, train_batches, validation_rows
+from rec_align.pipeline.rating_targets import first_other_rating
 from rec_align.pretrained import adapters
 from rec_align.training import loop, run_vocabulary, sharding
 from rec_align.training.progress import JsonlWriter, Writer
@@ -97,6 +99,9 @@ def train(
     tf.config.set_visible_devices([], "GPU")
     vocabulary = runs.corpus_vocabulary(mixture_or_task_name)
     network = runs.for_task(model, mixture_or_task_name)
+    if network.config.rates:
+        provider = seqio.get_mixture_or_task(mixture_or_task_name)
+        check_train_ratings(network.config.rating_head, first_other_rating(provider))
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)

@@ -1,4 +1,4 @@
-"""Scores popularity and mean ratings on a test split with the functions that score the models."""
+"""Scores popularity and predictors of ratings on a test split, as the models are scored."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,10 +8,16 @@ import numpy as np
 from rec_align.baselines import protocol
 from rec_align.baselines.means import GlobalMean, ItemMean, UserMean
 from rec_align.baselines.popularity import Popularity
+from rec_align.baselines.rating_factorization import RatingMF
 from rec_align.metrics import seqio_metrics
 from rec_align.metrics.ranking import NO_ITEM, pad_lists
 
-RATING_BASELINES = {"global_mean": GlobalMean, "user_mean": UserMean, "item_mean": ItemMean}
+RATING_BASELINES = {
+    "global_mean": GlobalMean,
+    "user_mean": UserMean,
+    "item_mean": ItemMean,
+    "mf": RatingMF,
+}
 
 Example = Mapping[str, Any]
 
@@ -72,7 +78,8 @@ def evaluate(
 
     Returns:
       {system: {task: metrics}}: "popularity" has "retrieval" and "ranking", the dicts of
-      `seqio_metrics`; "global_mean", "user_mean" and "item_mean" have "rating".
+      `seqio_metrics`; "global_mean", "user_mean", "item_mean" and "mf" (`RatingMF`) have
+      "rating".
 
     Raises:
       ValueError: no test examples, a user twice in train, or an item index outside the catalogue.

@@ -14,7 +14,7 @@ Histories = Mapping[int, tuple[Sequence[int], Sequence[float]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Ratings:
+class Ratings:
     """Train ratings, one entry of each array a rating."""
 
     user_index: np.ndarray
@@ -22,7 +22,7 @@ class _Ratings:
     rating: np.ndarray
 
 
-def _flatten(histories: Histories) -> _Ratings:
+def flatten(histories: Histories) -> Ratings:
     """The rated interactions of all users; a user's items and ratings must be of one length."""
     users, items, ratings = [], [], []
     for user_index, (item_indices, values) in histories.items():
@@ -40,7 +40,7 @@ def _flatten(histories: Histories) -> _Ratings:
         raise ValueError(
             f"histories of {len(histories)} users hold no rating; a mean needs at least one"
         )
-    return _Ratings(
+    return Ratings(
         user_index=np.concatenate(users)[rated],
         item_index=np.concatenate(items)[rated],
         rating=rating[rated],
@@ -78,7 +78,7 @@ class GlobalMean:
         Raises:
           ValueError: there is no rating, or a user's arrays differ in length.
         """
-        return cls(mean=float(_flatten(histories).rating.mean()))
+        return cls(mean=float(flatten(histories).rating.mean()))
 
     def predict(self, user_index: np.ndarray, item_index: np.ndarray) -> np.ndarray:
         """[n] float64 for user and item indices [n].
@@ -109,7 +109,7 @@ class _MeanByKey:
     @classmethod
     def fit(cls, histories: Histories) -> Self:
         """See `GlobalMean.fit`."""
-        train = _flatten(histories)
+        train = flatten(histories)
         means = _means_by_key(cls._key(train.user_index, train.item_index), train.rating)
         return cls(means=means, global_mean=float(train.rating.mean()))
 

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from etils import epath
 
     from rec_align.models import config_files
+    from rec_align.models.rating_head import check_train_ratings
     from rec_align.models.t5 import Transformer
     from rec_align.pretrained import adapters
     from rec_align.training import loop, optimizers, run_vocabulary, sharding
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{args.compiled} was compiled before there were rating heads: do it again"
         )
+    if config.rates:
+        check_train_ratings(config.rating_head, manifest.get("other_rating"))
     config = config.with_rating_tokens(manifest.get("rating_tokens"), manifest["mixture"])
     network = Transformer(config.with_vocab_size(compiled.vocab_size))
     compiled.check_rows(network.config.vocab_size)

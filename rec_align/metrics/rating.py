@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rec_align.metrics.auc import auc, auc_bounds
-
-LOWEST, HIGHEST = 1.0, 5.0
-MIDDLE = (LOWEST + HIGHEST) / 2
-LIKED = 4.0  # a rating from here on says that the item was liked
+from rec_align.rating_scale import LIKED, MIDDLE, RATINGS
 
 # The mean over users of "rmse" is a mean of squares; this makes it the metric.
 TRANSFORMS = {"rmse": np.sqrt}
@@ -33,7 +30,7 @@ def parse_rating(text: str) -> float:
     """
     text = text.strip()
     value = float(text) if _NUMBER.fullmatch(text) else np.nan
-    return value if LOWEST <= value <= HIGHEST else np.nan
+    return value if RATINGS[0] <= value <= RATINGS[-1] else np.nan
 
 
 def parse_ratings(texts: Sequence[str]) -> np.ndarray:

@@ -19,12 +19,11 @@ from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
 from rec_align.models.losses import cross_entropy
+from rec_align.rating_scale import MIDDLE, RATINGS
 
 Array = jax.Array
 
 NONE, CLASSES, REGRESSION = "none", "classes", "regression"
-RATINGS = (1, 2, 3, 4, 5)
-MIDDLE = 3.0
 NO_RATING = -1
 
 
@@ -98,6 +97,21 @@ def ratings_of_targets(
     ratings = jnp.where(matches.any(axis=-1), matches.argmax(axis=-1) + RATINGS[0], NO_RATING)
     is_first = (decoder_input_tokens == 0) & (decoder_target_tokens > 0)
     return jnp.where(is_first, ratings, 0)
+
+
+def check_train_ratings(kind: str, other_rating: float | None) -> None:
+    """Raises ValueError for a train rating that no head reads: it would make the loss NaN.
+
+    Args:
+      kind: of the head.
+      other_rating: a rating of train that is no whole number from 1 to 5, or None.
+    """
+    if other_rating is not None:
+        raise ValueError(
+            f"T5Config.rating_head is {kind!r}, which learns whole ratings from 1 to 5, but train "
+            f"has a rating of {other_rating:g}: round the ratings before the corpus is built, or "
+            f"set it to {NONE!r}, which writes any rating as text."
+        )
 
 
 def check_targets(

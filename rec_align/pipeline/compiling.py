@@ -25,7 +25,7 @@ from tqdm import tqdm
 import rec_align
 from rec_align.data.corpus import corpus_dir
 from rec_align.pipeline import batches
-from rec_align.pipeline.rating_targets import rating_tokens
+from rec_align.pipeline.rating_targets import first_other_rating, rating_tokens
 from rec_align.pipeline.templates import families_of
 
 FORMAT = 1
@@ -142,6 +142,7 @@ def describe(
     corpus = corpus_dir(vocabulary.corpus) / "corpus.json"
     tasks = [task for task in seqio.get_subtasks(provider) if "train" in task.splits]
     is_mixture = isinstance(provider, seqio.Mixture)
+    written = rating_tokens(provider)
     tokens = "uint16" if vocabulary.vocab_size <= 1 << 16 else "int32"
     return {
         "format": FORMAT,
@@ -155,7 +156,8 @@ def describe(
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
         "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
-        "rating_tokens": rating_tokens(provider),
+        "rating_tokens": written,
+        "other_rating": first_other_rating(provider) if written else None,
         "num_item_index_tokens": vocabulary.vocab_size - vocabulary.sentinels_end,
         "task_feature_lengths": {k: task_feature_lengths[k] for k in ("inputs", "targets")},
         "features": [

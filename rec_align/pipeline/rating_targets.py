@@ -1,12 +1,14 @@
 """What a rating head asks of a task: that its targets are ratings, and how they are written."""
 
+import numpy as np
 import seqio
 
 from rec_align.pipeline.templates import families_of
 from rec_align.pipeline.vocabulary import EOS_ID
 from rec_align.prompts.rating import FAMILY
+from rec_align.rating_scale import RATINGS
 
-_RATINGS = (1, 2, 3, 4, 5)
+_USERS_AT_ONCE = 256
 
 
 def rating_tokens(
@@ -20,4 +22,22 @@ def rating_tokens(
         if {family.name for family in families_of(task)} != {FAMILY.name}:
             return None
     vocabulary = provider.output_features["targets"].vocabulary
-    return tuple((*vocabulary.encode(str(rating)), EOS_ID) for rating in _RATINGS)
+    return tuple((*vocabulary.encode(str(rating)), EOS_ID) for rating in RATINGS)
+
+
+def first_other_rating(provider: seqio.Task | seqio.Mixture) -> float | None:
+    """The first train rating that is no whole number from 1 to 5, which heads cannot be taught.
+
+    Reads the whole train split where all are whole: some seconds for a million ratings.
+    """
+    for task in seqio.get_subtasks(provider):
+        if "train" not in task.splits:
+            continue
+        dataset = task.source.get_dataset("train", shuffle=False)
+        ratings = dataset.map(lambda example: example["ratings"]).ragged_batch(_USERS_AT_ONCE)
+        for batch in ratings:
+            values = batch.flat_values.numpy()
+            others = values[~np.isnan(values) & ~np.isin(values, RATINGS)]
+            if len(others):
+                return float(others[0])
+    return None

@@ -17,6 +17,7 @@ from rec_align.pipeline.ragged import (
     only,
     slices,
 )
+from rec_align.pipeline.rating_shares import check_share, chosen_ratings
 from rec_align.pipeline.seeds import NUM_PURPOSES, SHUFFLE, WINDOW, uniform
 from rec_align.pipeline.sources import is_train
 
@@ -179,7 +180,11 @@ def next_item_windows(
 
 @gin.configurable
 def rating_windows(
-    dataset: tf.data.Dataset, *, targets: str = EVERY_ITEM, max_history: int = 30
+    dataset: tf.data.Dataset,
+    *,
+    targets: str = EVERY_ITEM,
+    max_history: int = 30,
+    train_share: float = 1.0,
 ) -> tf.data.Dataset:
     """Windows for rating prediction: rated items, whose ratings are asked for.
 
@@ -193,6 +198,9 @@ def rating_windows(
         a run is a target that sees the titles up to its own and the ratings before it. "one": one
         random rated item a user a pass is asked about, and everything before it is seen.
       max_history: how many items are shown at most, the one asked about included.
+      train_share: above 0 and at most 1: the share of train's ratings that are targets, those of
+        `rating_shares.chosen_ratings`. The others are shown and never asked about; a run or user
+        that has no target left is no example, and where none has any, training waits for ever.
 
     Returns:
       Examples with `item_indices` [n] int32, `ratings` [n] float32, `is_target` [n] bool, and the
@@ -201,6 +209,7 @@ def rating_windows(
     """
     _check_choice("rating_windows", targets, (EVERY_ITEM, ONE))
     _check_positive("rating_windows", max_history=max_history)
+    check_share("rating_windows.train_share", train_share)
 
     causal = targets == EVERY_ITEM
 
@@ -231,32 +240,38 @@ def rating_windows(
         return windows | {"rating": batch["held_out_rating"]}
 
     def every_item(batch: Batch) -> Batch:
-        runs = _tile(batch, max_history)
-        runs = only(runs, _num_rated(runs) > 0)
-        ratings = runs["ratings"]
-        is_rated = ratings.with_values(~tf.math.is_nan(ratings.values))
-        return window(runs, runs["item_indices"], ratings, is_rated)
+        runs = _with_targets(_tile(batch, max_history), train_share)
+        return window(runs, runs["item_indices"], runs["ratings"], runs["is_target"])
 
     def one_place(batch: Batch) -> Batch:
-        batch = only(batch, _num_rated(batch) > 0)
-        ratings = batch["ratings"]
-        rated = tf.where(~tf.math.is_nan(ratings.values))[:, 0]
-        counts = _num_rated(batch)
+        batch = _with_targets(batch, train_share)
+        asked = tf.where(batch["is_target"].values)[:, 0]
+        counts = _num_targets(batch)
         chosen = uniform(batch["seed"], WINDOW, 0, counts) + tf.cumsum(counts, exclusive=True)
-        ends = tf.cast(tf.gather(rated, chosen), tf.int32) + 1
-        ends -= tf.cast(ratings.row_starts(), tf.int32)
-        return last_only(batch, batch["item_indices"], ratings, ends)
+        ends = tf.cast(tf.gather(asked, chosen), tf.int32) + 1
+        ends -= tf.cast(batch["ratings"].row_starts(), tf.int32)
+        return last_only(batch, batch["item_indices"], batch["ratings"], ends)
 
     if not is_train(dataset):
         return map_batches(dataset, held_out)
     return map_batches(dataset, every_item if causal else one_place)
 
 
-def _num_rated(batch: Batch) -> tf.Tensor:
-    """How many items of each example have a rating: [batch] int32."""
-    ratings = batch["ratings"]
-    is_rated = tf.cast(~tf.math.is_nan(ratings.values), tf.int32)
-    return Rows.of(ratings.row_splits).sums(is_rated)
+def _with_targets(batch: Batch, share: float) -> Batch:
+    """Adds `is_target` [batch, (n)] bool, and leaves out examples without any."""
+    ratings, items = batch["ratings"], batch["item_indices"]
+    is_target = ~tf.math.is_nan(ratings.values)
+    if share < 1:
+        users = tf.gather(batch["user_index"], Rows.of(items.row_splits).numbers)
+        is_target &= chosen_ratings(users, items.values, share)
+    batch = batch | {"is_target": ratings.with_values(is_target)}
+    return only(batch, _num_targets(batch) > 0)
+
+
+def _num_targets(batch: Batch) -> tf.Tensor:
+    """How many items of each example are asked about: [batch] int32."""
+    is_target = batch["is_target"]
+    return Rows.of(is_target.row_splits).sums(tf.cast(is_target.values, tf.int32))
 
 
 @gin.configurable

@@ -12,9 +12,9 @@ from rec_align.pipeline.phrasing import (
 )
 from rec_align.pipeline.ragged import Batch, as_ragged, map_batches
 from rec_align.pipeline.sources import is_train
+from rec_align.rating_scale import LIKED
 
 ANSWERS = ("no", "yes")
-LIKED_FROM = 4.0  # the least rating, 1-5, of an item that is liked
 
 
 def _answers(is_yes: tf.Tensor) -> tf.Tensor:
@@ -52,7 +52,7 @@ def phrase_likes(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
 
     def answer(batch: Batch) -> Batch:
         asked = tf.boolean_mask(batch["ratings"].values, batch["is_target"].values)
-        answers = _answers(asked >= LIKED_FROM)
+        answers = _answers(asked >= LIKED)
         return batch | {"target_parts": batch["target_parts"].with_values(answers)}
 
     return map_batches(phrase_ratings(dataset, corpus=corpus), answer)

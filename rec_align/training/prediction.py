@@ -20,8 +20,9 @@ from rec_align.decoding.greedy import greedy_decode
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.scoring import score_items
 from rec_align.decoding.trie import CatalogueTrie
-from rec_align.models.rating_head import RATINGS, predicted_ratings
+from rec_align.models.rating_head import predicted_ratings
 from rec_align.models.t5 import Transformer, empty_cache
+from rec_align.rating_scale import RATINGS
 from rec_align.training.sharding import make_mesh, num_batch_shards, replicate, shard_whole_batch
 from rec_align.training.state import Batch
 

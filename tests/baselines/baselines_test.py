@@ -84,6 +84,7 @@ def test_evaluate():
         "global_mean": ["rating"],
         "user_mean": ["rating"],
         "item_mean": ["rating"],
+        "mf": ["rating"],
     }
     retrieval = results["popularity"]["retrieval"]
     # Order 1, 0, 2, 3: targets 2 and 0 at ranks 3 and 2; without the history both are first.
@@ -99,6 +100,8 @@ def test_evaluate():
     assert results["item_mean"]["rating"]["mae"] == pytest.approx(4 - everything)
     assert results["user_mean"]["rating"]["rmse"] == pytest.approx(4 - (5 + 3) / 2, abs=1e-12)
     assert results["user_mean"]["rating"]["n"] == 1
+    # Nothing is known of the item, and the user rates above the mean.
+    assert 4 - (5 + 3) / 2 < results["mf"]["rating"]["mae"] < 4 - everything
 
 
 def test_history_does_not_shorten_the_unseen_list():

@@ -134,6 +134,7 @@ def test_the_manifest_says_what_was_compiled(compiled, small_data_dir):
         [template.inputs, template.targets] for template in FAMILY.seen
     ]
     assert "num_candidates = 3" in manifest["gin"]
+    assert manifest["rating_tokens"] is manifest["other_rating"] is None  # of rating tasks alone
     assert manifest["validation_task"] == "small_shop_retrieval"
     vocabulary = small_data_dir / "small_shop/1.0.0/vocabulary/spiece.model"
     sums = subprocess.run(["sha256sum", vocabulary], capture_output=True, text=True, check=True)
