@@ -179,6 +179,29 @@ def test_entities_stay_whole_where_the_target_is_short(small_shop):
         masked_entities(*texts(example), train_record(USERS[int(example["user_index"])]))
 
 
+def test_held_out_entities_longer_than_the_target_are_scored_whole(small_shop):
+    """Their targets lose the tail, and nothing else changes: the metric gets every value."""
+    task = seqio.get_mixture_or_task("small_shop_entity_infilling")
+    short = {"inputs": 512, "targets": 2}
+    for whole, cut in zip(examples("test"), examples("test", lengths=short), strict=True):
+        assert cut["targets"].tolist() == [whole["targets"][0], 1]
+        text = cut["targets_pretokenized"].decode()
+        assert text == whole["targets_pretokenized"].decode()
+        answer = task.postprocess_fn(text, example=cut, is_target=True)
+        assert f"<extra_id_0> {answer['value']}" == texts(whole)[1]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_values_are_entities_and_labels_are_not(small_shop, split):
+    """A blank is one, of all the entities that it hides."""
+    decode = seqio.get_mixture_or_task("small_shop_mim").output_features["inputs"].vocabulary.decode
+    for example in examples(split, num_epochs=5 if split == "train" else 1):
+        numbers, tokens = example["inputs_entities"], example["inputs"]
+        found = [decode(tokens[numbers == n + 1].tolist()) for n in range(numbers.max())]
+        labels = "|".join(records.LABELS)
+        assert found == re.split(rf" ?(?:{labels}) ", texts(example)[0])[1:]
+
+
 def test_old_interactions_are_cut_whole(small_shop):
     cut = 0
     for example in examples("train", lengths={"inputs": 40, "targets": 256}, num_epochs=5):
