@@ -139,6 +139,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
             "--gin_file=gin/models/tiny.gin",
             "--gin_file=gin/runs/train.gin",
             *NARROW,
+            SHORT,
             "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'",
             f"--gin.MODEL_DIR='{tmp_path / name}'",
             f"--gin.TRAIN_STEPS={steps}",

@@ -20,6 +20,7 @@ SIZE = {
     "mlp_dim": 64,
     "vocab_size": 0,
 }
+SHORT = "--gin.TASK_FEATURE_LENGTHS={'inputs': 128, 'targets': 32}"
 
 
 def run(script, *arguments):
@@ -51,6 +52,7 @@ def pretrained(ml_100k_dir, tmp_path_factory):
         "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'",
         f"--gin.MODEL_DIR='{tmp_path / 'fresh'}'",
         "--gin.TRAIN_STEPS=1",
+        SHORT,
     )
     assert rec_align_cli(["checkpoint", "export", f"{tmp_path}/fresh", f"{tmp_path}/hf"]) == 0
     yield tmp_path / "hf"
@@ -64,6 +66,7 @@ def test_adapters_of_a_pretrained_t5(tmp_path, pretrained, capsys):
         f"--gin_file={imported}/model.gin",
         f"--gin.MODEL_DIR='{adapted}'",
         f"--gin.VOCABULARY='{vocabulary_path('ml_100k')}'",
+        SHORT,
     ]
     run(
         train,
@@ -86,6 +89,7 @@ def test_adapters_of_a_pretrained_t5(tmp_path, pretrained, capsys):
         "--gin_file=gin/runs/lora.gin",
         "--gin.MIXTURE_OR_TASK_NAME='ml_100k_retrieval'",
         "--gin.CHECKPOINT='latest'",
+        "--gin.infer.beam_size=4",
     )
     lines = (adapted / "recommendations_test.jsonl").read_text().splitlines()
     assert len(lines) == 943 and json.loads(lines[0])["recommended"]
@@ -125,6 +129,7 @@ def test_a_pretrained_t5_learns_an_index_with_tokens_of_its_own(tmp_path, pretra
         "--gin.TRAIN_STEPS=1",
         "--gin.BATCH_SIZE=2",
         "--gin.LEARNING_RATE=1e-6",
+        SHORT,
     ]
     assert train.main([*arguments, "--gin_file=gin/runs/lora.gin"]) == 1
     assert "adapters train nothing else" in capsys.readouterr().err

@@ -80,6 +80,7 @@ def to_histories(
     *,
     num_users: int,
     ticks_per_second: int = 1,
+    order: np.ndarray | None = None,
 ) -> Histories:
     """Sorts interactions into histories, by user, then time, then the order they came in.
 
@@ -91,11 +92,13 @@ def to_histories(
       ratings: float32 [num_interactions].
       num_users: number of users.
       ticks_per_second: ticks a second.
+      order: of `history_order`, where it is known.
 
     Returns:
       The histories.
     """
-    order = history_order(user_indices, ticks)
+    if order is None:
+        order = history_order(user_indices, ticks)
     counts = np.bincount(user_indices, minlength=num_users)
     return Histories(
         item_indices=item_indices[order].astype(np.int32),

@@ -30,7 +30,7 @@ class UserLog:
     Attributes:
       histories: every user's, in files.
       history_rows: a file for each part of `histories`: int64 [num_interactions], the row of the
-        source that each interaction is from.
+        source that each interaction is from. Sources without reviews have none.
       catalogue: the items.
       title_fallbacks: how many items had no title, by what names them instead.
       num_rows_read: rows of the source.
@@ -119,8 +119,9 @@ def read(
     catalogue, fallbacks = catalogue_lib.build_catalogue(kept_ids, items)
     item_index = np.full(parts.num_items, -1, np.int32)
     item_index[kept] = [catalogue.index_of(item_id) for item_id in kept_ids]
+    has_reviews = source.reviews() is not None
     after = reader.total(
-        functools.partial(_cut, parts.files, k_core, len(catalogue)),
+        functools.partial(_cut, parts.files, k_core, len(catalogue), has_reviews),
         range(user_parts.NUM_PARTS),
         is_kept=is_kept,
         item_index=item_index,
@@ -131,7 +132,9 @@ def read(
             user_counts=after["user_counts"],
             train_item_counts=after["train_item_counts"],
         ),
-        history_rows=[_rows_path(parts.files, part) for part in range(user_parts.NUM_PARTS)],
+        history_rows=[
+            _rows_path(parts.files, part) for part in range(user_parts.NUM_PARTS) if has_reviews
+        ],
         catalogue=catalogue,
         title_fallbacks=fallbacks,
         num_rows_read=int(before["of_items"].sum()) + sum(note.count for note in skipped),
@@ -162,6 +165,7 @@ def _cut(
     files: user_parts.PartFiles,
     k_core: int,
     num_kept: int,
+    has_reviews: bool,
     part: int,
     *,
     is_kept: np.ndarray,
@@ -171,6 +175,7 @@ def _cut(
     log = files.read(part)
     core = log.keep(kcore.kept_rows(log.users, log.items, is_kept, k_core))
     users, user_indices = np.unique(core.users, return_inverse=True)
+    order = splits.history_order(user_indices, core.ticks)
     histories = splits.to_histories(
         user_indices,
         item_index[core.items],
@@ -178,10 +183,12 @@ def _cut(
         core.ratings,
         num_users=len(users),
         ticks_per_second=core.ticks_per_second,
+        order=order,
     )
     splits.save(histories, _histories_path(files, part))
-    with by_part.open_whole(_rows_path(files, part)) as file:
-        np.save(file, core.rows[splits.history_order(user_indices, core.ticks)])
+    if has_reviews:
+        with by_part.open_whole(_rows_path(files, part)) as file:
+            np.save(file, core.rows[order])
     user_counts = np.zeros((user_parts.NUM_PARTS, 1 + len(splits.SPLITS)), np.int64)
     user_counts[part] = [len(users), *map(histories.num_users_in, splits.SPLITS)]
     return {

@@ -1,8 +1,9 @@
 """Embeddings of entities: which one of its prompt a token is of, and where inside it.
 
 An entity is what fills a place of a prompt whole: an item of the history with its rating, a
-candidate, a brand. All its tokens carry its number, 1, 2, ... in order of appearance, as the
-feature `encoder_entities`; the prompt's own words carry 0, and nothing is added to them.
+candidate, a brand; of a record with blanks, each value. All its tokens carry its number, 1, 2, ...
+in order of appearance, as the feature `encoder_entities`; the prompt's own words and the labels of
+values carry 0, and nothing is added to them.
 
 - `whole_word` is P5's whole-word embedding (Geng et al. 2022, arXiv 2203.13366): the pieces of one
   id share a learned vector, which is added to their embeddings. Ours: what shares one is an entity

@@ -52,9 +52,13 @@ def hide_entities(
 ) -> tf.data.Dataset:
     """Hides entities of tokenised records; of held-out ones the last entity only.
 
-    At least one entity is hidden. Spans beyond the limit of `targets`, or beyond the 100 sentinels,
-    stay shown from the first entity on that does not fit; a record whose first span is too long is
-    left out of the pass.
+    At least one entity is hidden. In training, spans beyond the limit of `targets`, or beyond the
+    100 sentinels, stay shown from the first entity on that does not fit; a record whose first span
+    is too long is left out of the pass. Held-out examples are all kept: of an entity that is too
+    long `targets` loses the tail, but neither the text that it is scored by nor the values that are
+    searched for it.
+
+    The entities of networks that read them are the values, each its own; labels are none.
 
     Args:
       dataset: examples of `tokenize_records`.
@@ -89,10 +93,13 @@ def hide_entities(
         entities, numbers = tf.unique(codes // 2)
         if for_training:
             masked = draw_mask(entities // len(KINDS), example["seed"], level_shares, masked_share)
+            masked = _fitting(masked, numbers, codes % 2 > 0, limit)
         else:
             masked = tf.range(tf.size(entities)) + 1 >= tf.size(entities)
-        masked = _fitting(masked, numbers, codes % 2 > 0, limit)
-        return example | {"is_hidden": hidden_tokens(masked, numbers, codes % 2 > 0)}
+        return example | {
+            "is_hidden": hidden_tokens(masked, numbers, codes % 2 > 0),
+            "inputs_entities": value_codes(example["inputs_blocks"]),
+        }
 
     def hide(example: Example) -> Example:
         return put_blanks(example, example.pop("is_hidden"))
@@ -152,6 +159,14 @@ def hidden_tokens(masked: tf.Tensor, numbers: tf.Tensor, is_value: tf.Tensor) ->
     """
     goes_on = tf.concat([[False], masked[:-1]], 0)
     return tf.gather(masked, numbers) & (is_value | tf.gather(goes_on, numbers))
+
+
+def value_codes(codes: tf.Tensor) -> tf.Tensor:
+    """The codes of values, 0 for labels and the prompt: [t] int32 -> [t] int32; see `records.code`.
+
+    Example: 0 12 13 13 20 21 -> 0 0 13 13 0 21.
+    """
+    return tf.where(codes % 2 > 0, codes, 0)
 
 
 def _fitting(masked: tf.Tensor, numbers: tf.Tensor, is_value: tf.Tensor, limit: int) -> tf.Tensor:

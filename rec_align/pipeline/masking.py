@@ -144,8 +144,8 @@ def open_blanks(
       A function of an example and a mask. The mask, [t] bool, says which of the tokens with a block
       above 0 are hidden, at least one but not the first: each run becomes a sentinel, and the
       target repeats it before the run. Both sides are EOS-ended, their blocks 0 and 1; a sentinel
-      is of the entity where its run begins;
-      `inputs_pretokenized` and `targets_pretokenized` are their text.
+      is of the entity where its run begins. `inputs_pretokenized` is the inputs' text, and
+      `targets_pretokenized` that of the targets before they are cut.
     """
     vocabulary = output_features["inputs"].vocabulary
     sentinels_end = vocabulary.sentinels_end
@@ -167,7 +167,8 @@ def open_blanks(
         numbers_shown = tf.boolean_mask(numbers[begin:stop], _is_shown(mask))
         entities = _without_gaps(tf.concat([numbers[:begin], numbers_shown, numbers[stop:]], 0))
         size = tf.reduce_max(tf.where(mask)) + 1  # nothing is asked for after the last span
-        targets = end(replace_runs(text[:size], ~mask[:size], sentinels_end), "targets")
+        answers = replace_runs(text[:size], ~mask[:size], sentinels_end)
+        targets = end(answers, "targets")
         return example | {
             "inputs": inputs,
             "inputs_blocks": tf.zeros_like(inputs),
@@ -175,7 +176,7 @@ def open_blanks(
             "inputs_pretokenized": vocabulary.decode_tf(inputs[:-1]),
             "targets": targets,
             "targets_blocks": tf.ones_like(targets),
-            "targets_pretokenized": vocabulary.decode_tf(targets[:-1]),
+            "targets_pretokenized": vocabulary.decode_tf(answers),
         }
 
     return put_blanks

@@ -45,7 +45,10 @@ def examples(
 
 
 def texts(example: dict) -> tuple[str, str]:
-    """The record without its prompt, and the target; checked against the tokens."""
+    """The record without its prompt, and the target; checked against the tokens.
+
+    So are the entities: values are, a blank is one whatever it hides, and labels are none.
+    """
     vocabulary = seqio.get_mixture_or_task("small_shop_mim").output_features["inputs"].vocabulary
     found = []
     for side in ("inputs", "targets"):
@@ -53,7 +56,11 @@ def texts(example: dict) -> tuple[str, str]:
         assert example[side][-1] == 1 and 1 not in example[side][:-1]
         assert vocabulary.decode(example[side].tolist()) == found[-1]
     prompt = next(p for p in prompts() if found[0].startswith(p))
-    return found[0].removeprefix(prompt), found[1]
+    record = found[0].removeprefix(prompt)
+    numbers, tokens = example["inputs_entities"], example["inputs"]
+    values = [vocabulary.decode(tokens[numbers == n + 1].tolist()) for n in range(numbers.max())]
+    assert values == re.split(rf"(?:^| )(?:{'|'.join(records.LABELS)}) ", record)[1:]
+    return record, found[1]
 
 
 def prompts() -> list[str]:
@@ -177,6 +184,18 @@ def test_entities_stay_whole_where_the_target_is_short(small_shop):
     for example in examples("train", lengths={"inputs": 512, "targets": 24}, num_epochs=20):
         assert len(example["targets"]) <= 24
         masked_entities(*texts(example), train_record(USERS[int(example["user_index"])]))
+
+
+def test_held_out_entities_longer_than_the_target_are_scored_whole(small_shop):
+    """Their targets lose the tail, and nothing else changes: the metric gets every value."""
+    task = seqio.get_mixture_or_task("small_shop_entity_infilling")
+    short = {"inputs": 512, "targets": 2}
+    for whole, cut in zip(examples("test"), examples("test", lengths=short), strict=True):
+        assert cut["targets"].tolist() == [whole["targets"][0], 1]
+        text = cut["targets_pretokenized"].decode()
+        assert text == whole["targets_pretokenized"].decode()
+        answer = task.postprocess_fn(text, example=cut, is_target=True)
+        assert f"<extra_id_0> {answer['value']}" == texts(whole)[1]
 
 
 def test_old_interactions_are_cut_whole(small_shop):

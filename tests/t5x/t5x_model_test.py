@@ -18,6 +18,7 @@ from rec_align import runs
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.lora import Lora, split_adapters
 from rec_align.models.t5 import T5Config, Transformer
+from rec_align.pipeline.entity_values import entity_tokens
 from rec_align.t5x.model import RecommenderModel
 from rec_align.t5x.optimizers import from_optax
 from rec_align.training import optimizers as built_in
@@ -86,7 +87,12 @@ test_users.__test__ = False
 
 @pytest.mark.parametrize(
     ("task", "entity_embedding"),
-    [("retrieval", "two_dimensional"), ("ranking", "whole_word"), ("rating", "none")],
+    [
+        ("retrieval", "two_dimensional"),
+        ("ranking", "whole_word"),
+        ("rating", "none"),
+        ("entity_infilling", "two_dimensional"),
+    ],
 )
 def test_predictions_are_those_of_the_built_in_engine(task, entity_embedding):
     task_name = f"ml_100k_{task}"
@@ -103,7 +109,11 @@ def test_predictions_are_those_of_the_built_in_engine(task, entity_embedding):
     found, found_aux = infer(test_users(task_name, model), state.replace_params(params))
     items = runs.item_tokens(model.output_vocabulary)
     predictor = Predictor(
-        model.module, params, CatalogueTrie.build(items), max_text_tokens=LENGTHS["targets"]
+        model.module,
+        params,
+        CatalogueTrie.build(items),
+        max_text_tokens=LENGTHS["targets"],
+        open_entity_tries=lambda: runs.open_entity_tries(model.output_vocabulary),
     )
     users = test_users(task_name, model)
     assert ("encoder_entities" in users.element_spec[1]) == (entity_embedding != "none")
@@ -116,6 +126,13 @@ def test_predictions_are_those_of_the_built_in_engine(task, entity_embedding):
     assert found_aux.keys() == expected[1].keys()
     for name, values in expected[1].items():
         np.testing.assert_allclose(found_aux[name], values, rtol=1e-5, err_msg=name)
+    if task == "entity_infilling":  # every answer is a known value of the kind asked for
+        known = entity_tokens(model.output_vocabulary)
+        asked = [int(features["entity_kind"]) for _, features in users.as_numpy_iterator()]
+        assert len(set(asked)) > 1
+        for (_, tokens), kind in zip(found, asked, strict=True):
+            rows = {tuple(row[row > 0]) for row in known[kind]}
+            assert tuple(np.trim_zeros(tokens, "b")) in rows
     if task == "retrieval":
         for (_, tokens), listed, scores, returned in zip(
             found,
@@ -139,6 +156,11 @@ def test_score_batch_is_the_log_probability_of_the_target():
     candidates = batch["decoder_target_tokens"][:, None]
     expected = predictor.rank(batch | {"candidate_tokens": candidates})[:, 0]
     np.testing.assert_allclose(model.score_batch(params, batch), expected, rtol=1e-5)
+
+
+def test_rating_heads_are_refused():
+    with pytest.raises(ValueError, match="trained by the built-in engine alone"):
+        make_model("ml_100k_rating", rating_head="regression")
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])

@@ -2,7 +2,8 @@
 
 python -m tests.training.mesh_run FOLDER MESH[,MESH...] STEPS [ADDRESS COUNT INDEX]
 Trains in FOLDER/MESH; writes a JSON line for each mesh to FOLDER/results_INDEX.jsonl: its losses,
-how it ended, and what the trained network recommends.
+how it ended, and what the trained network recommends. With ADDRESS it trains on until a signal
+stops it, and writes a line of that.
 """
 
 import dataclasses
@@ -132,9 +133,12 @@ def main() -> None:
     folder, meshes, steps, *hosts = sys.argv[1:]
     if hosts:
         jax.distributed.initialize(hosts[0], int(hosts[1]), int(hosts[2]))
+    runs = [(mesh, int(steps)) for mesh in meshes.split(",")]
+    if hosts:
+        runs.append((runs[-1][0], 1_000_000))
     ends = []
-    for mesh in meshes.split(","):
-        outcome, losses = run(os.path.join(folder, mesh), mesh, int(steps))
+    for mesh, until in runs:
+        outcome, losses = run(os.path.join(folder, mesh), mesh, until)
         step = int(outcome.state.step)
         ended = {"losses": losses, "stopped_by": outcome.stopped_by, "step": step}
         if mesh == "2x2x2" and not outcome.stopped_by:  # all axes; prediction compiles longest

@@ -55,27 +55,32 @@ def users() -> dict[str, np.ndarray]:
     }
 
 
-def brute_force(params, users, items) -> np.ndarray:
-    """[users, items] log-probabilities, one teacher-forced item at a time."""
-    scores = np.zeros((2, len(items)))
+@jax.jit
+def apply(params, tokens, decoder_inputs, **blocks):
+    return NETWORK.apply({"params": params}, tokens, decoder_inputs, **blocks)
+
+
+@pytest.fixture(scope="module")
+def scores(catalogue, params, users) -> np.ndarray:
+    """[users, items] log-probabilities, one teacher-forced item at a time: brute force."""
+    scores = np.zeros((2, len(catalogue)))
     for user in range(2):
         length = int((users["encoder_input_tokens"][user] > 0).sum())
-        for index, row in enumerate(items):
-            targets = row[: int((row > 0).sum())]
-            logits = NETWORK.apply(
-                {"params": params},
+        for index, row in enumerate(catalogue):
+            logits = apply(
+                params,
                 users["encoder_input_tokens"][None, user, :length],
-                np.concatenate([[0], targets[:-1]])[None],
+                np.concatenate([[0], row[:-1]])[None],
                 encoder_blocks=users["encoder_blocks"][None, user, :length],
-                decoder_blocks=np.full((1, len(targets)), users["decoder_blocks"][user, 0]),
+                decoder_blocks=np.full((1, len(row)), users["decoder_blocks"][user, 0]),
             )
-            log_probs = jax.nn.log_softmax(logits[0])
-            scores[user, index] = log_probs[np.arange(len(targets)), targets].sum()
+            log_probs = np.take_along_axis(np.asarray(logits[0]), row[:, None], axis=1)[:, 0]
+            log_probs -= jax.nn.logsumexp(logits[0], axis=-1)
+            scores[user, index] = log_probs[row > 0].sum()  # what follows EOS is padding
     return scores
 
 
-def test_recommend_equals_brute_force(catalogue, params, users):
-    scores = brute_force(params, users, catalogue)
+def test_recommend_equals_brute_force(catalogue, params, users, scores):
     predictor = Predictor(
         NETWORK, params, CatalogueTrie.build(catalogue), beam_size=len(catalogue), num_results=20
     )
@@ -88,8 +93,7 @@ def test_recommend_equals_brute_force(catalogue, params, users):
     assert found.num_exact.tolist() == [20, 20]
 
 
-def test_recommend_follows_a_live_trie(catalogue, params, users):
-    scores = brute_force(params, users, catalogue)
+def test_recommend_follows_a_live_trie(catalogue, params, users, scores):
     num_items = len(catalogue)
     mesh = make_mesh()
     whole = NamedSharding(mesh, PartitionSpec())
@@ -113,9 +117,8 @@ def test_recommend_follows_a_live_trie(catalogue, params, users):
     assert_these_are_found(everything[(everything % 3 > 0) | (everything % 6 == 0)])
 
 
-def test_rank_equals_brute_force(catalogue, params, users):
+def test_rank_equals_brute_force(catalogue, params, users, scores):
     candidates = np.array([[3, 0, 7], [5, 9, 2]])
-    scores = brute_force(params, users, catalogue)
     predictor = Predictor(NETWORK, params, CatalogueTrie.build(catalogue))
     found = predictor.rank(users | {"candidate_tokens": catalogue[candidates]})
     np.testing.assert_allclose(found, np.take_along_axis(scores, candidates, axis=1), atol=1e-4)
@@ -125,8 +128,8 @@ def test_generate_takes_the_most_probable_token(catalogue, params, users):
     predictor = Predictor(NETWORK, params, CatalogueTrie.build(catalogue), max_text_tokens=4)
     found = predictor.generate(users)
     inputs = np.concatenate([np.zeros((2, 1), int), found[:, :-1]], axis=1)
-    logits = NETWORK.apply(
-        {"params": params},
+    logits = apply(
+        params,
         users["encoder_input_tokens"],
         inputs,
         encoder_blocks=users["encoder_blocks"],
@@ -138,11 +141,11 @@ def test_generate_takes_the_most_probable_token(catalogue, params, users):
         assert (row[ended] == 0).all()
 
 
-def test_fill_takes_the_best_value_of_each_rows_kind(catalogue, params, users):
+def test_fill_takes_the_best_value_of_each_rows_kind(catalogue, params, users, scores):
     """Two kinds whose values have different lengths, and a row of either kind."""
     is_short = (catalogue > 0).sum(axis=1) < 4
     values = {1: catalogue[is_short][:, :3], 4: catalogue[~is_short]}
-    scores = {kind: brute_force(params, users, rows) for kind, rows in values.items()}
+    scores = {1: scores[:, is_short], 4: scores[:, ~is_short]}
     predictor = Predictor(
         NETWORK,
         params,
