@@ -116,12 +116,16 @@ def test_a_mesh_trains_adapters_as_one_device_does(folder, eight_devices):
 def test_two_processes(tmp_path, one_device):
     """They give the losses and predictions of one, and a signal to one stops both."""
     processes = start_two(tmp_path, "2x2x2", STEPS)  # which then go on until they are stopped
-    deadline = time.monotonic() + 300
-    while max(steps_of(tmp_path), default=0) <= STEPS:
-        assert time.monotonic() < deadline and processes[0].poll() is None
-        time.sleep(0.2)
-    processes[1].send_signal(signal.SIGTERM)
-    (one, stopped), (other, other_stopped) = results(tmp_path, processes)
+    deadline = time.monotonic() + 600
+    try:
+        while max(steps_of(tmp_path), default=0) <= STEPS:
+            assert time.monotonic() < deadline and processes[0].poll() is None
+            time.sleep(0.2)
+        processes[1].send_signal(signal.SIGTERM)
+        (one, stopped), (other, other_stopped) = results(tmp_path, processes)
+    finally:
+        for process in processes:
+            process.kill()
     assert one == other and "items" in one
     np.testing.assert_allclose(one["losses"][:-1], one_device[: STEPS + 1], rtol=2e-5)
     assert stopped == other_stopped
