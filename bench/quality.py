@@ -77,13 +77,18 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     both = config.get("gin", {}) | both
     training = config.get("train", {}) | system.get("train", {}) | {"SEED": seed}
     gin_files = system.get("gin_files", [])
-    if "after" in system:
-        training["INITIAL_CHECKPOINT_PATH"] = str(folder.with_name(f"{system['after']}_{seed}"))
     scoring = config.get("scoring", {})
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index = item_writing.open_writing(corpus).sha256
-    made_with = json.dumps([model, mixture, both, training, scoring, index, *gin_files])
+    description = [model, mixture, both, training, scoring, index, *gin_files]
+    if "after" in system:
+        base = folder.with_name(f"{system['after']}_{seed}")
+        if not (base / "eval_test/metrics.json").exists():
+            raise ValueError(f"{folder.name} is to start from {base}, which is not finished")
+        description.append((base / "made_with.json").read_text())
+        training |= {"INITIAL_CHECKPOINT_PATH": str(base)}
+    made_with = json.dumps(description)
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:
         raise ValueError(

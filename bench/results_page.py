@@ -64,8 +64,8 @@ def ratings_table(record: Mapping[str, Any]) -> str:
             )
         ]
         rows.append((system, len({run.get("seed") for run in runs}), *cells))
-    at_most = f"{max(shares):.0%}"
-    heads = (f"RMSE at {share:.0%}" for share in shares)
+    at_most = f"{100 * max(shares):g} %"
+    heads = (f"RMSE at {100 * share:g} %" for share in shares)
     return table(("", "seeds", *heads, f"MAE at {at_most}", f"AUC at {at_most}"), rows)
 
 
@@ -85,17 +85,23 @@ def of_templates(name: str) -> str:
     for task in tasks:
         if task.endswith("_unseen"):
             continue
-        metrics = next(runs[0][task] for runs in systems.values() if task in runs[0])
+        metrics = next(iter(systems.values()))[0][task]
         shown = next(metric for metric in SHOWN if metric in metrics)
         cells = [
             " / ".join(
-                f"{statistics.mean(run[of][shown] for run in runs):.4f}"
-                for of in (task, f"{task}_unseen")
+                _answered([run[of] for run in runs], shown) for of in (task, f"{task}_unseen")
             )
             for runs in systems.values()
         ]
         rows.append((task, shown.split("/")[-1], *cells))
     return table(("task", "metric", *systems), rows)
+
+
+def _answered(runs: Sequence[Mapping[str, float]], metric: str) -> str:
+    """The mean over runs, and how much of it is no answer of the model's."""
+    invalid = statistics.mean(run.get("invalid_share", 0) for run in runs)
+    note = f" ({invalid:.0%} no rating)" if metric == "rmse" and invalid >= 0.01 else ""
+    return f"{statistics.mean(run[metric] for run in runs):.4f}{note}"
 
 
 def of_cold_start() -> str:

@@ -126,7 +126,7 @@ def read_histories(corpus: str, split: str) -> list[dict[str, Any]]:
 def evaluate_baselines(
     corpus: str, split: str, evaluator: seqio.Evaluator, num_items: int, list_length: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The baselines that are fitted in seconds, on the very examples the model was scored on."""
+    """Baselines of the tasks that were scored, on the very examples the model was scored on."""
     held_out = {example["user_index"]: example for example in read_histories(corpus, split)}
     for name, dataset in evaluator.cached_task_datasets.items():
         if name == f"{corpus}_ranking":
@@ -134,6 +134,9 @@ def evaluate_baselines(
                 user = held_out[int(example["user_index"])]
                 user["candidates"] = example["candidate_item_indices"]
                 user["target_position"] = int(example["target_position"])
+    if f"{corpus}_rating" not in evaluator.cached_task_datasets:  # so nothing is fitted for it
+        for example in held_out.values():
+            del example["ratings"]
     return baseline_evaluation.evaluate(
         list(held_out.values()), read_histories(corpus, "train"), num_items, k=list_length
     )

@@ -69,12 +69,12 @@ def run(args: argparse.Namespace) -> int:
     compiled = CompiledMixture.open(args.compiled)
     config = config_files.read_config(args.model, **config_files.parse_fields(args.set))
     manifest = compiled.manifest
-    if config.rates and "rating_tokens" not in manifest:
-        raise ValueError(
-            f"{args.compiled} was compiled before there were rating heads: do it again"
-        )
     if config.rates:
-        check_train_ratings(config.rating_head, manifest.get("other_rating"))
+        if "other_rating" not in manifest:
+            raise ValueError(
+                f"{args.compiled} was compiled before ratings were checked for heads: do it again"
+            )
+        check_train_ratings(config.rating_head, manifest["other_rating"])
     config = config.with_rating_tokens(manifest.get("rating_tokens"), manifest["mixture"])
     network = Transformer(config.with_vocab_size(compiled.vocab_size))
     compiled.check_rows(network.config.vocab_size)

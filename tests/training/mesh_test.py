@@ -126,6 +126,7 @@ def test_two_processes(tmp_path, one_device):
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     assert one == other and "items" in one
     np.testing.assert_allclose(one["losses"][:-1], one_device[: STEPS + 1], rtol=2e-5)
     assert stopped == other_stopped
