@@ -125,6 +125,7 @@ def main() -> None:
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
             "network_ml_100k": lambda: of_experiment("network_ml_100k"),
             "p5_ml_100k": lambda: of_templates("p5_ml_100k"),
+            "p5_instruments": lambda: of_templates("p5_instruments"),
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
             "ratings_ml_100k": lambda: ratings_table(read("quality/ratings_ml_100k")),
