@@ -5,8 +5,8 @@
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
 bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
 with `after` starts from what another has learned with the same seed. Finished runs are read again,
-interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config,
-what `rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
+interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config, what
+`rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
 """
 
 import argparse

@@ -77,16 +77,13 @@ SHOWN = (
 
 
 def of_templates(name: str) -> str:
-    """Each task of each system with templates trained on and never seen, means over seeds."""
+    """Each task of each system with templates trained on and never seen, over seeds."""
     record = read(f"quality/{name}")
     systems = {system: [run["metrics"] for run in runs] for system, runs in record["runs"].items()}
-    tasks = dict.fromkeys(task for runs in systems.values() for task in runs[0])
+    first = next(iter(systems.values()))[0]
     rows = []
-    for task in tasks:
-        if task.endswith("_unseen"):
-            continue
-        metrics = next(iter(systems.values()))[0][task]
-        shown = next(metric for metric in SHOWN if metric in metrics)
+    for task in (task for task in first if not task.endswith("_unseen")):
+        shown = next(metric for metric in SHOWN if metric in first[task])
         cells = [
             " / ".join(
                 _answered([run[of] for run in runs], shown) for of in (task, f"{task}_unseen")
@@ -98,10 +95,10 @@ def of_templates(name: str) -> str:
 
 
 def _answered(runs: Sequence[Mapping[str, float]], metric: str) -> str:
-    """The mean over runs, and how much of it is no answer of the model's."""
+    """`_over_seeds`, and where it says so how many answers were no rating."""
     invalid = statistics.mean(run.get("invalid_share", 0) for run in runs)
     note = f" ({invalid:.0%} no rating)" if metric == "rmse" and invalid >= 0.01 else ""
-    return f"{statistics.mean(run[metric] for run in runs):.4f}{note}"
+    return f"{_over_seeds([run[metric] for run in runs])}{note}"
 
 
 def of_cold_start() -> str:
