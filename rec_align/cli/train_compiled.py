@@ -50,8 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rec_align import hosts
+    from rec_align import host_memory, hosts
 
+    host_memory.keep_freed_memory()
     if args.multihost:
         hosts.join(args)
     import jax

@@ -42,13 +42,13 @@ def places_inside(entities: Array, segment_ids: Array | None = None) -> Array:
       segment_ids: [batch, length] int32, which packed example a token is of; None: one a row.
     """
     position = jnp.arange(entities.shape[1])
-    begins = _differs_from_the_one_before(entities)
+    begins = differs_from_the_one_before(entities)
     if segment_ids is not None:
-        begins = begins | _differs_from_the_one_before(segment_ids)
+        begins = begins | differs_from_the_one_before(segment_ids)
     return position - jax.lax.cummax(jnp.where(begins, position, 0), axis=1)
 
 
-def _differs_from_the_one_before(values: Array) -> Array:
+def differs_from_the_one_before(values: Array) -> Array:
     """[batch, length] -> bool [batch, length], the first True."""
     return jnp.pad(values[:, 1:] != values[:, :-1], ((0, 0), (1, 0)), constant_values=True)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.partitioning import param_with_axes
 
-from rec_align.models import masks
+from rec_align.models import masks, repeats
 from rec_align.models.entities import EntityEmbed
 from rec_align.models.layers import (
     MASKED,
@@ -24,6 +24,7 @@ from rec_align.models.layers import (
     Embed,
     MlpBlock,
     RMSNorm,
+    for_each_row,
     relative_position_bucket,
 )
 from rec_align.models.partitioning import constrain
@@ -100,7 +101,8 @@ class Encoder(nn.Module):
         """[batch, length, emb_dim], [batch, 1, length, length] -> [batch, length, emb_dim]."""
         position = jnp.arange(embedded.shape[1])
         distance = position[None, :] - position[:, None]
-        bias = bias + self.relpos_bias(relative_position_bucket(distance, bidirectional=True))
+        of_distance = self.relpos_bias(relative_position_bucket(distance, bidirectional=True))
+        bias = bias + for_each_row(of_distance, len(embedded))
         x = self.dropout(embedded, deterministic=deterministic)
         x = _run_layers(self.config, self.layers, x, bias, deterministic=deterministic)
         return self.dropout(self.encoder_norm(x), deterministic=deterministic)
@@ -197,7 +199,8 @@ class Decoder(nn.Module):
     def __call__(self, embedded, encoded, self_bias, cross_bias, deterministic):
         """Teacher forcing: [batch, targets length, emb_dim] -> the same, before the logits."""
         position = jnp.arange(embedded.shape[1])
-        self_bias = self_bias + self.relative_bias(position, position)
+        of_distance = self.relative_bias(position, position)
+        self_bias = self_bias + for_each_row(of_distance, len(embedded))
         x = self.dropout(embedded, deterministic=deterministic)
         context = (encoded, self_bias, cross_bias)
         x = _run_layers(self.config, self.layers, x, *context, deterministic=deterministic)
@@ -231,6 +234,8 @@ class Transformer(nn.Module):
         self.decoder = Decoder(cfg)
         if cfg.rates:
             self.rating_head = RatingHead(cfg.rating_head)
+        if cfg.repeat_gate:
+            self.repeat_gate = repeats.RepeatGate()
 
     def encode(
         self,
@@ -272,7 +277,7 @@ class Transformer(nn.Module):
         enable_dropout: bool = False,
     ) -> Array:
         """Teacher forcing -> float32 logits [batch, targets length, vocab]."""
-        x = self._states(
+        x, cross = self._states(
             encoder_input_tokens,
             decoder_input_tokens,
             encoder_segment_ids,
@@ -284,7 +289,21 @@ class Transformer(nn.Module):
         )
         if self.config.rates and self.is_initializing():
             self.rating_head(x)
-        return self.decoder.logits(x, self.token_embedder)
+        places = None
+        if self.config.repeat_gate and encoder_blocks is not None:
+            starts = repeats.visible_starts(encoder_blocks, encoder_segment_ids, cross)
+            places = repeats.places_of_targets(starts, decoder_input_tokens, encoder_input_tokens)
+        return self._logits(x, places, encoder_input_tokens)
+
+    def _logits(self, x: Array, places: Array | None, encoder_tokens: Array) -> Array:
+        """[batch, targets, emb_dim] -> float32 [batch, targets, vocab]; places as in `repeats`."""
+        logits = self.decoder.logits(x, self.token_embedder)
+        if self.config.repeat_gate and self.is_initializing():
+            self.repeat_gate(x)
+        if places is None:
+            return logits
+        repeating = repeats.repeating_tokens(places, encoder_tokens, logits.shape[-1])
+        return logits + jnp.where(repeating, self.repeat_gate(x), 0.0)
 
     def rate(self, *features: Array, **by_name: Any) -> Array:
         """What the rating head says at each target token; arguments as those of `__call__`.
@@ -293,7 +312,7 @@ class Transformer(nn.Module):
           float32 [batch, targets length, 5 or 1], see `rating_head.RatingHead`; it means something
           at the first token of each target.
         """
-        return self.rating_head(self._states(*features, **by_name))
+        return self.rating_head(self._states(*features, **by_name)[0])
 
     def _states(
         self,
@@ -306,8 +325,8 @@ class Transformer(nn.Module):
         encoder_entities: Array | None = None,
         *,
         enable_dropout: bool = False,
-    ) -> Array:
-        """The decoder's states: [batch, targets length, emb_dim]."""
+    ) -> tuple[Array, Array]:
+        """The decoder's states [batch, targets length, emb_dim], and the cross-attention's mask."""
         encoded = self.encode(
             encoder_input_tokens,
             encoder_segment_ids,
@@ -322,13 +341,14 @@ class Transformer(nn.Module):
             encoder_blocks,
             decoder_blocks,
         )
-        return self.decoder(
+        states = self.decoder(
             self.token_embedder(decoder_input_tokens),
             encoded,
             masks.decoder_bias(decoder_input_tokens),
             self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
             not enable_dropout,
         )
+        return states, cross
 
     def start(
         self,
@@ -348,21 +368,39 @@ class Transformer(nn.Module):
         encoded = self.encode(encoder_input_tokens, None, encoder_blocks, encoder_entities)
         decoder_blocks = None if encoder_blocks is None else decoder_block[:, None]
         cross = masks.cross_bias(encoder_input_tokens, None, None, encoder_blocks, decoder_blocks)
-        return {
+        context = {
             "keys_values": [layer.cross_keys_values(encoded) for layer in self.decoder.layers],
             "bias": self.decoder.cross_bias(cross, encoder_blocks, decoder_blocks),
         }
+        if self.config.repeat_gate and encoder_blocks is not None:
+            starts = repeats.visible_starts(encoder_blocks, None, cross)
+            context |= {"starts": starts, "tokens": encoder_input_tokens}
+        return context
 
     def step(self, tokens: Array, cache: list, context: dict[str, Any], step: Array):
         """One decoding step: tokens [batch, beam] -> logits [batch, beam, vocab], new cache."""
-        x, cache = self.decoder.step(
-            self.token_embedder(tokens), cache, context["keys_values"], context["bias"], step
+        layers = self.config.num_decoder_layers
+        x, new_cache = self.decoder.step(
+            self.token_embedder(tokens),
+            cache[:layers],
+            context["keys_values"],
+            context["bias"],
+            step,
         )
-        return self.decoder.logits(x, self.token_embedder), cache
+        if "starts" not in context:
+            return self._logits(x, None, None), new_cache + cache[layers:]
+        read = cache[layers]["tokens"]
+        read = jax.lax.dynamic_update_index_in_dim(read, tokens, step, axis=2)
+        places = repeats.places_of_beams(context["starts"], read, step, context["tokens"])
+        return self._logits(x, places, context["tokens"]), [*new_cache, {"tokens": read}]
 
 
 def empty_cache(config: T5Config, batch_size: int, beam_size: int, max_length: int) -> list:
-    """The decoder's past: per layer keys and values [batch, beam, max_length, heads, head_dim]."""
-    shape = (batch_size, beam_size, max_length, config.num_heads, config.head_dim)
-    zeros = jnp.zeros(shape, config.dtype)
-    return [{"key": zeros, "value": zeros} for _ in range(config.num_decoder_layers)]
+    """The decoder's past: per layer keys and values [batch, beam, max_length, heads, head_dim].
+
+    A network with a repeat gate has one entry more, the tokens read: [batch, beam, max_length].
+    """
+    shape = (batch_size, beam_size, max_length)
+    zeros = jnp.zeros((*shape, config.num_heads, config.head_dim), config.dtype)
+    cache = [{"key": zeros, "value": zeros} for _ in range(config.num_decoder_layers)]
+    return cache + [{"tokens": jnp.zeros(shape, jnp.int32)}] * config.repeat_gate
