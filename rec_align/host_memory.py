@@ -1,7 +1,7 @@
 """Memory of a CPU backend: freed arrays stay with the process, so that the next step finds them.
 
 By default glibc gives each large freed block back to the system, and a training step then waits
-for thousands of zeroed pages (bench/host_memory.py).
+for thousands of zeroed pages (bench/cpu_step.py).
 """
 
 import ctypes
