@@ -131,7 +131,9 @@ def score(name: str, model_dir: pathlib.Path, num_warm: int) -> dict[str, dict[s
     """HR and NDCG at 10 of the new items, in the whole catalogue and among the new ones."""
     item_writing.use(name)
     vocabulary = runs.corpus_vocabulary(TASK)
-    network = runs.for_vocabulary(Transformer(config_files.read_config("tiny")), vocabulary)
+    network = runs.for_vocabulary(
+        Transformer(config_files.read_config("tiny", repeat_bias=False)), vocabulary
+    )
     _, params = runs.load_run(network, model_dir)
     tokens = runs.item_tokens(vocabulary)
     task = seqio.get_mixture_or_task(TASK)
@@ -179,6 +181,7 @@ def main() -> None:
     item_indices.build_semantic(WARM, encoder=args.encoder, num_codes=args.codes)
     for name in ("semantic", "title"):
         values = {"ITEM_INDEX": name, "SEED": args.seed, "TRAIN_STEPS": args.steps}
+        values |= {"T5Config.repeat_bias": False}  # as when this was recorded
         train_run(args.runs / name, f"{WARM}_retrieval", bindings(values))
     new_items.add_items(WARM, args.runs / "new_items.jsonl")
     item_indices.extend(WARM, "semantic")

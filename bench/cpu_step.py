@@ -1,4 +1,4 @@
-"""What a training step on CPUs costs without each of the things that make it fast there.
+"""What a training step on CPUs costs without what makes it fast, and without the bias on repeats.
 
 Steps of gin/models/tiny.gin on full rows, each way in fresh processes that take turns:
 
@@ -7,7 +7,7 @@ Steps of gin/models/tiny.gin on full rows, each way in fresh processes that take
   broadcast_bias    attention biases broadcast to the rows instead of `layers.for_each_row`
   memory_returned   without `host_memory.keep_freed_memory`
   none              without any of the three
-  no_repeat_gate    everything, and T5Config.repeat_gate off
+  no_repeat_bias    everything, and T5Config.repeat_bias off
 
   python bench/cpu_step.py --out bench/results/cpu_step.json
 """
@@ -28,14 +28,14 @@ import numpy as np
 import optax
 
 from rec_align import host_memory
-from rec_align.models import config_files, layers, t5
+from rec_align.models import config_files, layers, stacks, t5
 from rec_align.training import optimizers, sharding
 from rec_align.training.state import init_state, make_train_step
 
 ROWS, INPUTS, TARGETS, VOCAB_SIZE = 4, 256, 224, 4224
 WAYS = (
     *("as_it_is", "wide_products", "broadcast_bias", "memory_returned"),
-    *("none", "no_repeat_gate"),
+    *("none", "no_repeat_bias"),
 )
 
 
@@ -68,10 +68,10 @@ def measure(way: str, num_steps: int) -> dict[str, float]:
     if way in ("wide_products", "none"):
         layers.flat_dot = jnp.dot
     if way in ("broadcast_bias", "none"):
-        t5.for_each_row = lambda bias, batch_size: bias
+        stacks.for_each_row = lambda bias, batch_size: bias
     config = dataclasses.replace(
         config_files.read_config("tiny", vocab_size=VOCAB_SIZE),
-        repeat_gate=way != "no_repeat_gate",
+        repeat_bias=way != "no_repeat_bias",
     )
     mesh = sharding.make_mesh()
     network = t5.Transformer(config)

@@ -122,7 +122,7 @@ def measure(model: str, beam: int, tries: dict[int, CatalogueTrie], rounds: int)
     """Yields each catalogue's size with the seconds of every call of each way."""
     users = USERS[model]
     network = Transformer(
-        read_config(model, vocab_size=VOCAB_SIZE, item_age_bias=False, repeat_gate=False)
+        read_config(model, vocab_size=VOCAB_SIZE, item_age_bias=False, repeat_bias=False)
     )
     params = init_params(network, 0)
     tokens = np.random.default_rng(0).integers(2, VOCAB_SIZE, (users, INPUTS_LENGTH))

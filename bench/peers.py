@@ -13,7 +13,7 @@ from rec_align.models.config_files import read_config
 from rec_align.models.t5 import T5Config, Transformer
 
 # What all three share: T5.1.1 with its own vocabulary.
-SHARED = {"vocab_size": 32_128, "item_age_bias": False, "repeat_gate": False, "dropout_rate": 0.0}
+SHARED = {"vocab_size": 32_128, "item_age_bias": False, "repeat_bias": False, "dropout_rate": 0.0}
 
 
 def shared_network(model: str, dtype: str = "float32") -> Transformer:

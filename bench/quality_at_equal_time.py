@@ -17,7 +17,7 @@ import jax
 import measuring
 import numpy as np
 import seqio
-from targets_per_pass import LENGTHS, ONE_TARGET_LENGTHS, ROWS
+from targets_per_pass import LENGTHS, ONE_TARGET_LENGTHS, ROWS, WITHOUT_REPEATS
 
 from rec_align import command_line, runs
 from rec_align.decoding.trie import CatalogueTrie
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150, help="of training, each way")
     parser.add_argument("--out", help="also write the result there, as JSON")
     args = parser.parse_args()
-    command_line.parse(None, ["--gin_file=gin/models/tiny.gin"])
+    command_line.parse(None, ["--gin_file=gin/models/tiny.gin", WITHOUT_REPEATS])
     vocabulary = runs.corpus_vocabulary(TASK)
     network = runs.for_vocabulary(
         gin.query_parameter("%MODEL").scoped_configurable_fn(), vocabulary

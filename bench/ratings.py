@@ -38,6 +38,7 @@ def run_way(way: str, share: float, seed: int, args: argparse.Namespace) -> dict
     config = {
         "corpus": args.corpus,
         "score": "rating",
+        "gin": {"T5Config.repeat_bias": False},  # as when this was recorded
         # A small share is learned by heart soon: the best checkpoint is looked for often.
         "train": {"TRAIN_STEPS": args.steps, "train.checkpoint_every": args.checkpoint_every},
     }

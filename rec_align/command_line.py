@@ -17,7 +17,7 @@ import absl.logging
 import gin
 
 import rec_align
-from rec_align import host_memory, hosts
+from rec_align import hosts
 
 
 def run(description: str | None, argv: list[str] | None, function: Callable[..., int]) -> int:
@@ -26,7 +26,6 @@ def run(description: str | None, argv: list[str] | None, function: Callable[...,
     Returns:
       The exit code: the function's, 1 for bad input, 130 for Ctrl-C.
     """
-    host_memory.keep_freed_memory()
     import tensorflow as tf
 
     name = f"rec_align.{function.__name__}"

@@ -10,22 +10,28 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 _MOST = 2**31 - 1
-_ACCELERATORS = ("accel*", "vfio/[0-9]*", "nvidia[0-9]*", "kfd")  # in /dev: TPU, TPU, CUDA, ROCm
+# In /dev: TPUs, CUDA, ROCm, and any GPU of Windows' Linux.
+_ACCELERATORS = ("accel[0-9]*", "vfio/[0-9]*", "nvidia[0-9]*", "kfd", "dxg")
 
 
 def keep_freed_memory() -> None:
     """From now on the process keeps what it frees, where it runs on the CPUs of a Linux machine.
 
-    To be called before the backend starts: threads that have a heap of their own keep it, and those
-    heaps give back whatever is asked for. With an accelerator at hand nothing is changed, for there
-    the host prepares batches in many threads, which one heap would hold up.
+    To be called before the backend starts, for a thread keeps the heap that it began with, and the
+    heaps of threads are trimmed whatever these settings. With an accelerator at hand nothing is
+    changed, for there the host prepares batches in many threads, which one heap would hold up.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    if any(next(pathlib.Path("/dev").glob(name), None) for name in _ACCELERATORS):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    mallopt = _mallopt()
     if mallopt:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, _MOST)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def _mallopt(devices: pathlib.Path = pathlib.Path("/dev")):
+    """The function of glibc, None on other systems and where there is an accelerator."""
+    if not sys.platform.startswith("linux"):
+        return None
+    if any(True for name in _ACCELERATORS for _ in devices.glob(name)):
+        return None
+    return getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none

@@ -14,8 +14,7 @@ import numpy as np
 from etils import epath
 
 from rec_align import runs
-from rec_align.models import config_files
-from rec_align.models.t5 import Transformer
+from rec_align.models.t5 import T5Config, Transformer
 from rec_align.pipeline import item_writing
 from rec_align.pipeline.sources import has_attributes
 from rec_align.pipeline.vocabulary import EOS_ID
@@ -78,8 +77,18 @@ def encode_texts(corpus: str, folder: epath.PathLike, texts: Sequence[str]) -> n
 
 def _network() -> Transformer:
     # Its size is fixed here: encoders that are stored stay readable whatever `tiny` becomes.
-    options = {"item_age_bias": False, "logits_via_embedding": False, "embedding_init_std": 0.05}
-    return Transformer(config_files.read_config("tiny", **options))
+    return Transformer(
+        T5Config(
+            emb_dim=64,
+            num_heads=2,
+            head_dim=32,
+            num_encoder_layers=2,
+            num_decoder_layers=1,
+            mlp_dim=256,
+            embedding_init_std=0.05,
+            dropout_rate=0.0,
+        )
+    )
 
 
 def _task(corpus: str, family: str) -> str:

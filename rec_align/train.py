@@ -17,7 +17,7 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
-from rec_align import command_line, runs
+from rec_align import command_line, host_memory, runs
 from rec_align.models.rating_head import check_train_ratings
 from rec_align.models.t5 import Transformer
 from rec_align.pipeline.batches import choose_validation_task, train_batches, validation_rows
@@ -102,6 +102,7 @@ def train(
     if network.config.rates:
         provider = seqio.get_mixture_or_task(mixture_or_task_name)
         check_train_ratings(network.config.rating_head, first_other_rating(provider))
+    host_memory.keep_freed_memory()
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)

@@ -58,9 +58,11 @@ def relative_position_bucket(
 def flat_dot(x: Array, kernel: Array) -> Array:
     """[..., in], [in, out] -> [..., out], as one product of two matrices.
 
-    XLA's gradient of the same product over several dimensions takes twice as long on CPUs.
+    The gradient of the same product over several dimensions is slower in XLA on CPUs, see
+    bench/cpu_step.py.
     """
-    return jnp.dot(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
+    flat = jnp.dot(x.reshape(-1, x.shape[-1]), kernel)
+    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 class Dense(nn.Module):
@@ -167,10 +169,11 @@ class BucketBias(nn.Module):
 def for_each_row(bias: Array, batch_size: int) -> Array:
     """The same bias for each row: [heads, query, key] -> [batch, heads, query, key].
 
-    As a product: its gradient, a sum over the rows, is a product too, which XLA computes on CPUs in
-    a quarter of the time of the sum.
+    As a product: its gradient, a sum over the rows, is a product too, and faster in XLA on CPUs
+    (bench/cpu_step.py). At the highest precision, so that nothing is rounded.
     """
-    return jnp.einsum("b,hqk->bhqk", jnp.ones(batch_size, bias.dtype), bias)
+    ones = jnp.ones(batch_size, bias.dtype)
+    return jnp.einsum("b,hqk->bhqk", ones, bias, precision=jax.lax.Precision.HIGHEST)
 
 
 class MlpBlock(nn.Module):

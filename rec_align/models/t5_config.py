@@ -11,7 +11,7 @@ from rec_align.models.lora import Lora
 
 # Parts of the parameter tree that a pretrained T5 does not have: where a checkpoint lacks one it
 # starts fresh, and it is trained where adapters leave the rest as it is.
-ADDED_PARTS = ("entity_embedder", "rating_head", "repeat_gate")
+ADDED_PARTS = ("entity_embedder", "rating_head", "repeat_bias")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class T5Config:
       mlp_activations: ("gelu", "linear") is T5.1.1's gated GELU, ("relu",) T5 v1.0's.
       logits_via_embedding: output layer tied to the embedding (T5 v1.0).
       item_age_bias: a cross-attention slope for each head over the log age of a history item.
-      repeat_gate: a learned logit for repeating an item of the history; see `repeats`.
+      repeat_bias: a learned logit for repeating an item of a history in blocks; see `repeats`.
       entity_embedding: what the encoder adds to its token embeddings: "none", "whole_word" a vector
         of the item or other entity that a token is of, "two_dimensional" also one of the token's
         place in it; see `entities`.
@@ -55,7 +55,7 @@ class T5Config:
     mlp_activations: tuple[str, ...] = ("gelu", "linear")
     logits_via_embedding: bool = False
     item_age_bias: bool = False
-    repeat_gate: bool = False
+    repeat_bias: bool = False
     entity_embedding: str = entities.NONE
     rating_head: str = rating_head.NONE
     rating_tokens: tuple[tuple[int, ...], ...] = ()

@@ -139,7 +139,8 @@ def check_exportable(checkpoint: Checkpoint) -> None:
         raise ValueError(
             f"{checkpoint.path} holds {len(rows)} parameters for which Hugging Face's T5 has no "
             "place; train without them to export (item_age_slope comes from "
-            "T5Config.item_age_bias).\n  " + "\n  ".join(sorted(rows))
+            "T5Config.item_age_bias, repeat_bias from T5Config.repeat_bias).\n  "
+            + "\n  ".join(sorted(rows))
         )
 
 

@@ -15,7 +15,7 @@ OUTPUT = "encoder/layers_0/mlp/wo/kernel"
 # Left out of a model file where they are T5Config's own.
 _OPTIONS = (
     *("mlp_activations", "logits_via_embedding", "item_age_bias"),
-    *("repeat_gate", "entity_embedding", "rating_head"),
+    *("repeat_bias", "entity_embedding", "rating_head"),
 )
 
 
@@ -46,7 +46,7 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
         mlp_activations=("gelu", "linear") if is_gated else ("relu",),
         logits_via_embedding="decoder/logits_dense/kernel" not in shapes,
         item_age_bias="decoder/item_age_slope" in shapes,
-        repeat_gate="repeat_gate/bias" in shapes,
+        repeat_bias="repeat_bias/bias" in shapes,
         rating_head="none" if head is None else "regression" if head == (1,) else "classes",
         entity_embedding=TWO_DIMENSIONAL if place else WHOLE_WORD if number else NONE,
     )
@@ -77,7 +77,7 @@ def model_gin(config: T5Config, title: str) -> str:
             "mlp_activations",
             "logits_via_embedding",
             "item_age_bias",
-            "repeat_gate",
+            "repeat_bias",
             "entity_embedding",
             "rating_head",
             "dropout_rate",

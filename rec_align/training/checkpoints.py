@@ -154,7 +154,8 @@ def check_fits(
     if rows:
         raise ValueError(
             f"the checkpoint {path} does not fit the network, {len(rows)} parameters differ. Use "
-            "the model gin file and vocabulary it was trained with; lora_a and lora_b are "
+            "the model gin file and vocabulary it was trained with, and its T5Config: repeat_bias "
+            "belongs to a network with repeat_bias = True; lora_a and lora_b are "
             "adapters: give gin/runs/lora.gin for a run that has them and leave it out for others, "
             "and start a new run from adapters only after `rec-align checkpoint export`.\n  "
             + "\n  ".join(rows)

@@ -168,7 +168,7 @@ def recommend(
     batch_size = inputs.tokens.shape[0]
     return beam_search(
         _step_fn(network, params, inputs),
-        empty_cache(network.config, batch_size, 1, trie.max_depth),
+        empty_cache(network.config, inputs.tokens.shape, 1, trie.max_depth),
         trie,
         batch_size=batch_size,
         beam_size=beam_size,
@@ -179,7 +179,7 @@ def recommend(
 def generate(network: Transformer, params: Any, inputs: UserInputs, *, max_steps: int) -> jax.Array:
     """Greedy text: [batch, max_steps] int32 tokens, 0 after EOS."""
     batch_size = inputs.tokens.shape[0]
-    cache = empty_cache(network.config, batch_size, 1, max_steps)
+    cache = empty_cache(network.config, inputs.tokens.shape, 1, max_steps)
     step_fn = _step_fn(network, params, inputs)
     return greedy_decode(step_fn, cache, batch_size=batch_size, max_steps=max_steps)
 
@@ -215,7 +215,7 @@ def fill(
     for kind, values in tries.items():
         found = beam_search(
             step_fn,
-            empty_cache(network.config, batch_size, 1, values.trie.max_depth),
+            empty_cache(network.config, inputs.tokens.shape, 1, values.trie.max_depth),
             values.trie,
             batch_size=batch_size,
             beam_size=beam_size,

@@ -143,7 +143,7 @@ def test_steps_equal_teacher_forcing(uneven):
         context = network(BOTH).apply(
             variables, tokens, blocks, target_block, entities, method="start"
         )
-        cache, logits = empty_cache(CONFIG, 1, 1, 3), []
+        cache, logits = empty_cache(CONFIG, tokens.shape, 1, 3), []
         for step in range(3):
             found, cache = network(BOTH).apply(
                 variables, inputs[:, step][:, None], cache, context, step, method="step"

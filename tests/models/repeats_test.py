@@ -1,4 +1,4 @@
-"""The repeat gate: what would repeat, against a search by hand; decoding; what it learns."""
+"""The repeat bias: what would repeat, against a search by hand; decoding; what it learns."""
 
 import dataclasses
 
@@ -20,10 +20,10 @@ CONFIG = T5Config(
     num_decoder_layers=1,
     mlp_dim=16,
     item_age_bias=True,
-    repeat_gate=True,
+    repeat_bias=True,
     dropout_rate=0.0,
 )
-WARS, TREK, STAR, FARGO, END, EOS = 4, 5, 6, 7, 3, 1
+WARS, TREK, STAR, FARGO, END = 4, 5, 6, 7, 3
 # Star Wars; Star Trek; Fargo
 HISTORY = {
     "encoder_input_tokens": np.array([[9, STAR, WARS, END, STAR, TREK, END, FARGO, END, 0]]),
@@ -34,27 +34,28 @@ HISTORY = {
 def repeating(encoder_tokens, encoder_blocks, decoder_tokens, decoder_blocks, *segments):
     of_encoder, of_decoder = segments or (None, None)
     cross = masks.cross_bias(encoder_tokens, of_encoder, of_decoder, encoder_blocks, decoder_blocks)
-    starts = repeats.visible_starts(encoder_blocks, of_encoder, cross)
-    places = repeats.places_of_targets(starts, decoder_tokens, encoder_tokens)
-    return np.asarray(repeats.repeating_tokens(places, encoder_tokens, CONFIG.vocab_size))
+    history = repeats.read_history(jnp.asarray(encoder_tokens), encoder_blocks, of_encoder, cross)
+    places = repeats.places_of_targets(history, decoder_tokens)
+    return np.asarray(repeats.repeating_tokens(history, places, CONFIG.vocab_size))
 
 
 def by_hand(encoder_tokens, encoder_blocks, decoder_tokens, decoder_blocks, segments):
     """The same for one row, item by item and target by target."""
     of_encoder, of_decoder = segments
+    keys = list(zip(of_encoder, encoder_blocks, strict=True))
+    items = {}  # (segment, block) -> tokens; blocks ascend in a segment
+    for key, token in zip(keys, encoder_tokens, strict=True):
+        items.setdefault(key, []).append(token)
     found = np.zeros((len(decoder_tokens), CONFIG.vocab_size), bool)
     for t, token in enumerate(decoder_tokens):
         if token == 0:
             begin = t
         prefix = list(decoder_tokens[begin + 1 : t + 1])
-        for j in range(len(encoder_tokens)):
-            key = (of_encoder[j], encoder_blocks[j])
-            is_start = j == 0 or (of_encoder[j - 1], encoder_blocks[j - 1]) != key
-            if not is_start or key[0] != of_decoder[t] or not 0 < key[1] < decoder_blocks[t]:
-                continue
-            after = encoder_tokens[j : j + len(prefix) + 1]
-            if len(after) > len(prefix) and list(after[:-1]) == prefix:
-                found[t, after[-1]] = True
+        for (segment, block), tokens in items.items():
+            is_seen = segment == of_decoder[t] and 0 < block < decoder_blocks[t]
+            is_longer = len(prefix) < min(len(tokens), repeats.LONGEST)
+            if is_seen and is_longer and tokens[: len(prefix)] == prefix:
+                found[t, tokens[len(prefix)]] = True
     return found
 
 
@@ -73,38 +74,42 @@ def test_the_worked_example():
 @pytest.mark.parametrize("seed", range(5))
 def test_as_by_hand_in_packed_rows(seed):
     rng = np.random.default_rng(seed)
-    rows, inputs, targets = 4, 40, 60
+    inputs, targets = 40, 60
     # Few tokens, so that prefixes meet often.
-    encoder_tokens = rng.integers(2, 5, (rows, inputs))
-    of_encoder = np.sort(rng.integers(1, 4, (rows, inputs)))
-    of_decoder = np.sort(rng.integers(1, 4, (rows, targets)))
-    encoder_blocks = rng.integers(0, 2, (rows, inputs)).cumsum(axis=1)
-    encoder_blocks -= np.where(
-        of_encoder == 1,
-        0,
-        encoder_blocks[np.arange(rows)[:, None], (of_encoder - 1).argmax(1)[:, None]],
-    )
-    encoder_blocks = encoder_blocks.clip(0)
-    decoder_tokens = np.where(
-        rng.random((rows, targets)) < 0.3, 0, rng.integers(2, 5, (rows, targets))
-    )
-    decoder_tokens[:, 0] = 0
-    begins = (decoder_tokens == 0).cumsum(axis=1)
-    decoder_blocks = rng.integers(1, 20, (rows, targets + 1))[np.arange(rows)[:, None], begins]
-    of_decoder = np.take_along_axis(of_decoder, begins - 1, axis=1)
-    found = repeating(
-        encoder_tokens, encoder_blocks, decoder_tokens, decoder_blocks, of_encoder, of_decoder
-    )
-    assert found.any()
-    for row in range(rows):
-        expected = by_hand(
-            encoder_tokens[row],
-            encoder_blocks[row],
-            decoder_tokens[row],
-            decoder_blocks[row],
-            (of_encoder[row], of_decoder[row]),
-        )
-        np.testing.assert_array_equal(found[row], expected)
+    encoder_tokens = rng.integers(2, 5, inputs)
+    of_encoder = np.sort(rng.integers(1, 4, inputs))
+    steps = rng.integers(0, 2, inputs)
+    blocks = [steps[of_encoder == segment].cumsum() for segment in (1, 2, 3)]
+    encoder_blocks = np.concatenate(blocks)
+    decoder_tokens = np.where(rng.random(targets) < 0.3, 0, rng.integers(2, 5, targets))
+    decoder_tokens[0] = 0
+    number = (decoder_tokens == 0).cumsum() - 1
+    decoder_blocks = rng.integers(1, 15, targets)[number]
+    of_decoder = np.sort(rng.integers(1, 4, targets))[number]
+    row = (encoder_tokens, encoder_blocks, decoder_tokens, decoder_blocks)
+    segments = (of_encoder, of_decoder)
+    found = repeating(*(array[None] for array in (*row, *segments)))[0]
+    assert found.sum() > 20
+    np.testing.assert_array_equal(found, by_hand(*row, segments))
+
+
+def test_nothing_after_an_item_is_read():
+    """Items without a separator: what follows Trek is Fargo, the item that is asked for."""
+    tokens, blocks = np.array([[STAR, TREK, FARGO]]), np.array([[1, 1, 2]])
+    found = repeating(tokens, blocks, np.array([[0, STAR, TREK]]), np.array([[2, 2, 2]]))
+    assert [np.flatnonzero(row).tolist() for row in found[0]] == [[STAR], [TREK], []]
+
+
+def test_long_items_repeat_as_far_as_tokens_are_compared(params):
+    """An item of 20 tokens, in teacher forcing and step by step."""
+    item = np.arange(3, 23)
+    target = np.concatenate([[0], item[:-1]])[None]
+    tokens, blocks = item[None], np.ones((1, 20), int)
+    found = repeating(tokens, blocks, target, 2 * np.ones((1, 20), int))[0]
+    for place, token in enumerate(item):
+        assert np.flatnonzero(found[place]).tolist() == [token] * (place < repeats.LONGEST)
+    forced, stepped = both_ways(params, tokens, blocks, target[None], 2)
+    np.testing.assert_allclose(stepped, forced, atol=2e-5)
 
 
 @pytest.fixture(scope="module")
@@ -116,43 +121,75 @@ def params():
     )
 
 
-def test_a_fresh_gate_changes_nothing():
+def without_bias(params):
+    network = Transformer(dataclasses.replace(CONFIG, repeat_bias=False))
+    return network, {name: part for name, part in params.items() if name != "repeat_bias"}
+
+
+def test_a_fresh_bias_changes_nothing():
     features = {**HISTORY, "decoder_input_tokens": np.array([[0, STAR]])}
     features["decoder_blocks"] = np.full((1, 2), 4)
     fresh = init_params(Transformer(CONFIG), 0)
-    without = Transformer(dataclasses.replace(CONFIG, repeat_gate=False))
-    rest = {name: part for name, part in fresh.items() if name != "repeat_gate"}
+    network, rest = without_bias(fresh)
     np.testing.assert_array_equal(
         Transformer(CONFIG).apply({"params": fresh}, **features),
-        without.apply({"params": rest}, **features),
+        network.apply({"params": rest}, **features),
     )
 
 
-def test_steps_equal_teacher_forcing(params):
-    """Three beams: one on the way to each item of the history, the last leaves it."""
+@pytest.mark.parametrize("blocks", [None, np.zeros((1, 10), int)])
+def test_without_blocks_there_are_no_repeats(params, blocks):
+    features = {"encoder_input_tokens": HISTORY["encoder_input_tokens"]}
+    features |= {"decoder_input_tokens": np.array([[0, STAR]])}
+    if blocks is not None:
+        features |= {"encoder_blocks": blocks, "decoder_blocks": np.ones((1, 2), int)}
+    network, rest = without_bias(params)
+    np.testing.assert_array_equal(
+        Transformer(CONFIG).apply({"params": params}, **features),
+        network.apply({"params": rest}, **features),
+    )
+
+
+def both_ways(params, tokens, blocks, beams, target_block):
+    """Logits [batch, beam, length, vocab] of `beams`: by teacher forcing, and step by step."""
     network = Transformer(CONFIG)
-    beams = np.array([[[0, STAR, TREK, END], [0, FARGO, END, 8], [0, STAR, 8, WARS]]])
+    batch, beam, length = beams.shape
+    target_blocks = None if blocks is None else np.full((batch,), target_block)
     context = network.apply(
-        {"params": params}, *map(jnp.asarray, HISTORY.values()), np.array([4]), method="start"
+        {"params": params}, jnp.asarray(tokens), blocks, target_blocks, method="start"
     )
-    cache = empty_cache(CONFIG, 1, 3, 4)
-    for step in range(4):
+    cache = empty_cache(CONFIG, tokens.shape, beam, length)
+    stepped = []
+    for step in range(length):
         logits, cache = network.apply(
             {"params": params}, beams[:, :, step], cache, context, step, method="step"
         )
-        for beam in range(3):
-            forced = network.apply(
-                {"params": params},
-                **HISTORY,
-                decoder_input_tokens=beams[:, beam],
-                decoder_blocks=np.full((1, 4), 4),
-            )
-            np.testing.assert_allclose(logits[:, beam], forced[:, step], atol=2e-5)
+        stepped.append(logits)
+    forced = [
+        network.apply(
+            {"params": params},
+            tokens,
+            beams[:, number],
+            encoder_blocks=blocks,
+            decoder_blocks=None if blocks is None else np.full((batch, length), target_block),
+        )
+        for number in range(beam)
+    ]
+    return np.stack(forced, axis=1), np.stack(stepped, axis=2)
+
+
+@pytest.mark.parametrize("with_blocks", [True, False])
+def test_steps_equal_teacher_forcing(params, with_blocks):
+    """Three beams: one on the way to each item of the history, the last leaves it."""
+    beams = np.array([[[0, STAR, TREK, END], [0, FARGO, END, 8], [0, STAR, 8, WARS]]])
+    tokens, blocks = map(jnp.asarray, HISTORY.values())
+    forced, stepped = both_ways(params, tokens, blocks if with_blocks else None, beams, 4)
+    np.testing.assert_allclose(stepped, forced, atol=2e-5)
 
 
 @pytest.mark.parametrize(("next_item", "wanted"), [(FARGO, True), (8, False)])
-def test_the_gate_follows_the_data(next_item, wanted):
-    """A target that repeats pulls the gate up, another pushes it down."""
+def test_the_bias_follows_the_data(next_item, wanted):
+    """A target that repeats pulls it up, another pushes it down."""
     batch = {
         **HISTORY,
         "decoder_input_tokens": np.array([[0]]),
@@ -162,4 +199,4 @@ def test_the_gate_follows_the_data(next_item, wanted):
     }
     fresh = init_params(Transformer(CONFIG), 0)
     gradient = jax.grad(lambda p: batch_loss(Transformer(CONFIG), p, batch, None)[0])(fresh)
-    assert (gradient["repeat_gate"]["bias"][0] < 0) == wanted
+    assert (gradient["repeat_bias"]["bias"][0] < 0) == wanted

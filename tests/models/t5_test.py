@@ -159,7 +159,7 @@ def test_steps_equal_teacher_forcing(network, params):
     context = network.apply(
         {"params": params}, jnp.asarray(encoder), jnp.asarray(blocks), target_block, method="start"
     )
-    cache = empty_cache(CONFIG, batch, beam, length)
+    cache = empty_cache(CONFIG, encoder.shape, beam, length)
     for step in range(length):
         logits, cache = network.apply(
             {"params": params}, inputs[:, :, step], cache, context, step, method="step"

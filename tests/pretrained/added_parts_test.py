@@ -23,7 +23,7 @@ FIXTURE = pathlib.Path(__file__).parent / "fixtures/hf_v1_1_untied"
 @pytest.fixture(scope="module")
 def config():
     size = config_of(open_checkpoint(FIXTURE).shapes)
-    return dataclasses.replace(size, entity_embedding="two_dimensional")
+    return dataclasses.replace(size, entity_embedding="two_dimensional", repeat_bias=True)
 
 
 def start(config, path):
@@ -41,6 +41,7 @@ def test_what_a_checkpoint_lacks_starts_at_zero(config, tmp_path):
     assert shapes(loaded) == open_checkpoint(FIXTURE).shapes
     tables = params["entity_embedder"]
     assert all(not table.any() for table in tables.values()) and set(tables) == {"number", "place"}
+    assert all(not leaf.any() for leaf in params["repeat_bias"].values())
     np.testing.assert_array_equal(
         params["token_embedder"]["embedding"], loaded["token_embedder"]["embedding"]
     )
@@ -60,5 +61,6 @@ def test_they_are_trained_beside_adapters(config):
     adapted = dataclasses.replace(config, lora=Lora(rank=2))
     trained, frozen, _ = start(adapted, FIXTURE)
     names = {name.split("/")[-1] for name in shapes(trained)}
-    assert names == {"lora_a", "lora_b", "number", "place"}
+    assert names == {"lora_a", "lora_b", "number", "place", "kernel", "bias"}
+    assert set(trained["repeat_bias"]) == {"kernel", "bias"}
     assert shapes(frozen) == open_checkpoint(FIXTURE).shapes

@@ -30,6 +30,7 @@ NETWORK = Transformer(
         num_decoder_layers=1,
         mlp_dim=256,
         item_age_bias=True,
+        repeat_bias=True,
         dropout_rate=0.0,
     )
 )

@@ -34,6 +34,7 @@ SIZE = {
     "num_decoder_layers": 1,
     "mlp_dim": 16,
     "item_age_bias": True,
+    "repeat_bias": True,
 }
 
 

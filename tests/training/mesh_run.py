@@ -36,6 +36,7 @@ NETWORK = Transformer(
         num_decoder_layers=1,
         mlp_dim=16,
         item_age_bias=True,
+        repeat_bias=True,
         dropout_rate=0.1,
     )
 )

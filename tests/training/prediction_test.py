@@ -23,6 +23,7 @@ CONFIG = T5Config(
     num_decoder_layers=2,
     mlp_dim=16,
     item_age_bias=True,
+    repeat_bias=True,
 )
 NETWORK = Transformer(CONFIG)
 
@@ -47,10 +48,14 @@ def params():
 
 
 @pytest.fixture(scope="module")
-def users() -> dict[str, np.ndarray]:
+def users(catalogue) -> dict[str, np.ndarray]:
+    """Two histories, of a long and a short item of the catalogue and of a short one alone."""
+    lengths = (catalogue > 1).sum(axis=1)
+    long, short = catalogue[lengths.argmax()], catalogue[lengths.argmin()]
+    history = [30, *long[:4], short[0]]
     return {
-        "encoder_input_tokens": np.array([[30, 31, 32, 33], [40, 41, 0, 0]], np.int32),
-        "encoder_blocks": np.array([[0, 1, 1, 2], [0, 1, 0, 0]], np.int32),
+        "encoder_input_tokens": np.array([history, [40, short[0], 0, 0, 0, 0]], np.int32),
+        "encoder_blocks": np.array([[0, 1, 1, 1, 1, 2], [0, 1, 0, 0, 0, 0]], np.int32),
         "decoder_blocks": np.array([[3, 3], [2, 0]], np.int32),
     }
 
