@@ -6,12 +6,22 @@ from typing import Any
 
 from pages import fill, read, table
 
-METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
-HEADS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
+WHOLE_CATALOGUE = {
+    "full/hr@5": "HR@5",
+    "full/ndcg@5": "NDCG@5",
+    "full/hr@10": "HR@10",
+    "full/ndcg@10": "NDCG@10",
+}
+WITH_AND_WITHOUT_HISTORY = {
+    "full/hr@10": "HR@10",
+    "unseen/hr@10": "HR@10, history excluded",
+    "full/ndcg@10": "NDCG@10",
+    "unseen/ndcg@10": "NDCG@10, history excluded",
+}
 
 
-def of_experiment(name: str) -> str:
-    """Systems and baselines of an experiment: seeds, tokens an item, scores."""
+def of_experiment(name: str, columns: Mapping[str, str] = WHOLE_CATALOGUE) -> str:
+    """Systems and baselines of an experiment: seeds, tokens an item, and metric -> its head."""
     record = read(f"quality/{name}")
     rows = []
     for system, found in record["compared"]["systems"].items():
@@ -20,9 +30,9 @@ def of_experiment(name: str) -> str:
             index = record["config"]["systems"][system].get("ITEM_INDEX", "title")
             length = record["indices"][index].split(" tokens an item", 1)[0].rsplit(" ", 1)[1]
             runs = found["num_runs"]
-        cells = [_mean_and_spread(metrics, f"full/{metric}") for metric in METRICS]
+        cells = [_mean_and_spread(metrics, metric) for metric in columns]
         rows.append((system, runs, length, *cells))
-    return table(("", "seeds", "tokens an item", *HEADS), rows)
+    return table(("", "seeds", "tokens an item", *columns.values()), rows)
 
 
 def _mean_and_spread(metrics: dict[str, float], name: str) -> str:
@@ -36,13 +46,9 @@ def of_baselines(corpus: str) -> str:
     rows = []
     for name in dict.fromkeys(run["baseline"] for run in record["runs"]):
         runs = [run["test"] for run in record["runs"] if run["baseline"] == name]
-        cells = []
-        for metric in ("hr@10", "ndcg@10"):
-            for history in ("full", "unseen"):
-                cells.append(_over_seeds([run[f"{history}/{metric}"] for run in runs]))
+        cells = [_over_seeds([run[metric] for run in runs]) for metric in WITH_AND_WITHOUT_HISTORY]
         rows.append((name, len(runs), *cells))
-    heads = ("HR@10", "HR@10, history excluded", "NDCG@10", "NDCG@10, history excluded")
-    return table(("", "seeds", *heads), rows)
+    return table(("", "seeds", *WITH_AND_WITHOUT_HISTORY.values()), rows)
 
 
 def _over_seeds(values: Sequence[float]) -> str:
@@ -67,6 +73,28 @@ def ratings_table(record: Mapping[str, Any]) -> str:
     at_most = f"{100 * max(shares):g} %"
     heads = (f"RMSE at {100 * share:g} %" for share in shares)
     return table(("", "seeds", *heads, f"MAE at {at_most}", f"AUC at {at_most}"), rows)
+
+
+OF_TASKS = {
+    "retrieval full/hr@10": "HR@10",
+    "retrieval unseen/hr@10": "HR@10, history excluded",
+    "retrieval full/ndcg@10": "NDCG@10",
+    "ranking hr@1": "ranking HR@1",
+    "ranking hr@10": "ranking HR@10",
+    "rating rmse": "rating RMSE",
+}
+
+
+def of_mixtures(name: str) -> str:
+    """Systems of an experiment that is scored on the recommendation tasks, over seeds."""
+    rows = []
+    for system, runs in read(f"quality/{name}")["runs"].items():
+        named = (column.split() for column in OF_TASKS)
+        cells = [
+            _over_seeds([run["metrics"][task][metric] for run in runs]) for task, metric in named
+        ]
+        rows.append((system, len(runs), *cells))
+    return table(("", "seeds", *OF_TASKS.values()), rows)
 
 
 # What is shown of a task: the first of these that it has.
@@ -120,7 +148,9 @@ def main() -> None:
         {
             "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
-            "network_ml_100k": lambda: of_experiment("network_ml_100k"),
+            "network_ml_100k": lambda: of_experiment("network_ml_100k", WITH_AND_WITHOUT_HISTORY),
+            "repeats_ml_100k": lambda: of_experiment("repeats_ml_100k", WITH_AND_WITHOUT_HISTORY),
+            "auxiliary_tasks_ml_100k": lambda: of_mixtures("auxiliary_tasks_ml_100k"),
             "p5_ml_100k": lambda: of_templates("p5_ml_100k"),
             "p5_instruments": lambda: of_templates("p5_instruments"),
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),

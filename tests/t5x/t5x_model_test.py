@@ -16,13 +16,14 @@ import tasks  # noqa: F401
 from rec_align import eval as eval_script
 from rec_align import runs
 from rec_align.decoding.trie import CatalogueTrie
-from rec_align.models.lora import Lora, split_adapters
+from rec_align.models.lora import Lora
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.pipeline.entity_values import entity_tokens
 from rec_align.t5x.model import RecommenderModel
 from rec_align.t5x.optimizers import from_optax
 from rec_align.training import optimizers as built_in
 from rec_align.training.prediction import Predictor
+from rec_align.training.state import split_trained
 
 LENGTHS = {"inputs": 128, "targets": 24}
 BATCH_SIZE, NUM_USERS = 4, 6  # the last batch is not full
@@ -201,10 +202,11 @@ def test_adapters_alone_are_trained(optimizer):
     ) as run:
         # B starts at zero, so A moves from the second step on.
         run.train(iter([batch, batch]), num_steps=2)
-        adapters, rest = split_adapters(jax.device_get(run.train_state.params))
-    adapters_before, rest_before = split_adapters(before)
+        trained, rest = split_trained(model.module, jax.device_get(run.train_state.params))
+    trained_before, rest_before = split_trained(model.module, before)
+    assert "repeat_bias" in trained  # no pretrained network has it
     jax.tree.map(np.testing.assert_array_equal, rest, rest_before)
     for leaf, leaf_before in zip(
-        jax.tree.leaves(adapters), jax.tree.leaves(adapters_before), strict=True
+        jax.tree.leaves(trained), jax.tree.leaves(trained_before), strict=True
     ):
         assert (leaf != leaf_before).any()
