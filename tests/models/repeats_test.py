@@ -198,5 +198,6 @@ def test_the_bias_follows_the_data(next_item, wanted):
         "decoder_blocks": np.array([[4]]),
     }
     fresh = init_params(Transformer(CONFIG), 0)
-    gradient = jax.grad(lambda p: batch_loss(Transformer(CONFIG), p, batch, None)[0])(fresh)
+    gradient_of = jax.jit(jax.grad(lambda p, b: batch_loss(Transformer(CONFIG), p, b, None)[0]))
+    gradient = gradient_of(fresh, batch)
     assert (gradient["repeat_bias"]["bias"][0] < 0) == wanted

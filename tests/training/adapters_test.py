@@ -16,7 +16,10 @@ from rec_align.training.checkpoints import Checkpoints, shapes
 from tests.models.lora_test import merge_adapters
 from tests.training import mesh_run
 
-BASE = mesh_run.NETWORK
+# The bias on repeats would be trained beside them, see added_parts_test.
+BASE = mesh_run.NETWORK.clone(
+    config=dataclasses.replace(mesh_run.NETWORK.config, repeat_bias=False)
+)
 ADAPTED = BASE.clone(
     config=dataclasses.replace(
         BASE.config, lora=Lora(rank=2, targets=".*attention/(query|value)|.*mlp/.*")
