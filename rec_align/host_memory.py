@@ -32,6 +32,6 @@ def _mallopt(devices: pathlib.Path = pathlib.Path("/dev")):
     """The function of glibc, None on other systems and where there is an accelerator."""
     if not sys.platform.startswith("linux"):
         return None
-    if any(True for name in _ACCELERATORS for _ in devices.glob(name)):
+    if any(any(devices.glob(name)) for name in _ACCELERATORS):
         return None
     return getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
