@@ -1,7 +1,8 @@
 """The retrieval baselines on a corpus: fitted on train, stopped on validation, scored on test.
 
 Exact ranks within the whole catalogue, ties broken against us: `full` leaves the items of the
-history in, as the language models are scored, `unseen` takes them out.
+history in, as the language models are scored, `unseen` takes them out. `candidates` are the ranks
+among the 100 items of the task `{corpus}_candidates`.
 
   python bench/baselines.py --corpus ml_100k --seeds 0,1,2 \\
     --out bench/results/quality/baselines_ml_100k.json
@@ -12,11 +13,15 @@ import statistics
 import time
 
 import measuring
+import numpy as np
+import seqio
 
+import tasks
 from rec_align.baselines import protocol
 from rec_align.baselines.registry import BASELINES, WITHOUT_SEED
 from rec_align.data.corpus import read_catalogue
 from rec_align.eval import read_histories
+from rec_align.metrics import seqio_metrics
 from rec_align.metrics.ranking import rank_metrics_per_user
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
@@ -34,7 +39,29 @@ def metrics(baseline: protocol.Baseline, held_out: protocol.HeldOut) -> dict[str
     }
 
 
-def run(name: str, seed: int, splits: dict, num_items: int) -> dict:
+def read_candidates(corpus: str) -> tuple[np.ndarray, list[dict]]:
+    """Of each test user, by rising index: candidates [n, c], and the target's place."""
+    tasks.register_corpus(corpus)
+    task = seqio.get_mixture_or_task(f"{corpus}_candidates")
+    dataset = task.get_dataset({"inputs": 16, "targets": 16}, "test", shuffle=False)
+    examples = sorted(dataset.as_numpy_iterator(), key=lambda e: int(e["user_index"]))
+    positions = [{"target_position": int(e["target_position"])} for e in examples]
+    return np.stack([e["candidate_item_indices"] for e in examples]), positions
+
+
+def among_candidates(
+    baseline: protocol.Baseline,
+    held_out: protocol.HeldOut,
+    candidates: np.ndarray,
+    positions: list[dict],
+) -> dict[str, float]:
+    """Means over users of the ranks among candidates."""
+    scores = protocol.score_candidates(baseline, held_out.users, held_out.histories, candidates)
+    of_users = seqio_metrics.ranking_per_user(positions, {"candidate_scores": scores})
+    return {f"candidates/{name}": float(values.mean()) for name, values in of_users.items()}
+
+
+def run(name: str, seed: int, splits: dict, num_items: int, candidates: tuple) -> dict:
     """Fits one baseline and scores it."""
     train = protocol.train_histories(splits["train"])
     validation, test = (
@@ -54,7 +81,7 @@ def run(name: str, seed: int, splits: dict, num_items: int) -> dict:
         "seed": seed,
         "fit_seconds": round(seconds, 1),
         "validation": metrics(baseline, validation),
-        "test": metrics(baseline, test),
+        "test": metrics(baseline, test) | among_candidates(baseline, test, *candidates),
     }
 
 
@@ -82,13 +109,15 @@ def main() -> None:
     splits = {
         split: read_histories(args.corpus, split) for split in ("train", "validation", "test")
     }
+    splits["test"].sort(key=lambda e: e["user_index"])
+    candidates = read_candidates(args.corpus)
     num_items = len(read_catalogue(args.corpus))
     rows = []
     for name in dict.fromkeys(["popularity", *args.baselines.split(",")]):
         seeds = [0] if name in WITHOUT_SEED else map(int, args.seeds.split(","))
         for seed in seeds:
             print(f"{name}, seed {seed}", flush=True)
-            rows.append(run(name, seed, splits, num_items))
+            rows.append(run(name, seed, splits, num_items, candidates))
     for ranking in RANKINGS:
         print_table(rows, ranking)
     results = {

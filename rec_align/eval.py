@@ -129,11 +129,12 @@ def evaluate_baselines(
     """Baselines of the tasks that were scored, on the very examples the model was scored on."""
     held_out = {example["user_index"]: example for example in read_histories(corpus, split)}
     for name, dataset in evaluator.cached_task_datasets.items():
-        if name == f"{corpus}_ranking":
-            for example in dataset.as_numpy_iterator():
-                user = held_out[int(example["user_index"])]
-                user["candidates"] = example["candidate_item_indices"]
-                user["target_position"] = int(example["target_position"])
+        task = name.removeprefix(f"{corpus}_")
+        if task not in ("ranking", "candidates"):
+            continue
+        for example in dataset.as_numpy_iterator():
+            found = example["candidate_item_indices"], int(example["target_position"])
+            held_out[int(example["user_index"])].setdefault("candidates", {})[task] = found
     if f"{corpus}_rating" not in evaluator.cached_task_datasets:  # so nothing is fitted for it
         for example in held_out.values():
             del example["ratings"]

@@ -12,6 +12,7 @@ import seqio
 from rec_align.data.corpus import list_corpora
 from tasks import (
     bpr,
+    candidates,
     direct_yes_no,
     entity_infilling,
     explanation,
@@ -31,7 +32,7 @@ from tasks import (
 
 BUILT_IN = ("ml_100k",)
 FAMILIES = (
-    *(retrieval, ranking, rating, mim, mlm, bpr, item_embedding),
+    *(retrieval, candidates, ranking, rating, mim, mlm, bpr, item_embedding),
     *(like, next_yes_no, direct_yes_no),
     *(explanation, feature_explanation, review_summary, review_rating),
     entity_infilling,

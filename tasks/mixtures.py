@@ -4,7 +4,8 @@
 `{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
 five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
 them; `{corpus}_recsysllm` those and infilling. `{corpus}_templates`, for evaluation, has each task
-that has an unseen template beside the same with that template. What a corpus has no ratings,
+that has an unseen template beside the same with that template; `{corpus}_next_item`, likewise, is
+retrieval within the whole catalogue and among candidates. What a corpus has no ratings,
 reviews or explanations for is left out of all of them.
 """
 
@@ -83,7 +84,11 @@ def register(corpus: str) -> None:
     for name, rate_of in MIXTURES.items():
         rates = [(f"{corpus}_{task}", rate) for task, rate in rate_of.items()]
         seqio.MixtureRegistry.add(f"{corpus}_{name}", rates, mixture_cls=Mixture)
-    # For evaluation only: which templates cost how much.
+    # The rest is for evaluation only. Which templates cost how much:
     seqio.MixtureRegistry.add(
         f"{corpus}_templates", _with_unseen_twins(corpus), default_rate=1, mixture_cls=Mixture
+    )
+    next_item = [f"{corpus}_{task}" for task in ("retrieval", "candidates")]
+    seqio.MixtureRegistry.add(
+        f"{corpus}_next_item", next_item, default_rate=1, mixture_cls=Mixture
     )

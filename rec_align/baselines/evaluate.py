@@ -38,10 +38,11 @@ def _retrieval(popularity: Popularity, examples: Sequence[Example], k: int) -> d
     return seqio_metrics.retrieval(targets, [""] * len(examples), lists)
 
 
-def _ranking(popularity: Popularity, examples: Sequence[Example]) -> dict[str, float]:
-    targets = [{"target_position": int(example["target_position"])} for example in examples]
+def _ranking(popularity: Popularity, examples: Sequence[Example], task: str) -> dict[str, float]:
+    items, positions = zip(*(example["candidates"][task] for example in examples), strict=True)
+    targets = [{"target_position": int(position)} for position in positions]
     held_out = protocol.HeldOut.from_examples(examples)
-    candidates, _ = pad_lists([e["candidates"] for e in examples], NO_ITEM, np.int64)
+    candidates, _ = pad_lists(items, NO_ITEM, np.int64)
     scores = protocol.score_candidates(popularity, held_out.users, held_out.histories, candidates)
     return seqio_metrics.ranking(targets, [""] * len(examples), {"candidate_scores": scores})
 
@@ -69,16 +70,16 @@ def evaluate(
 
     Args:
       test_examples: dicts: "user_index" int; "item_indices" [n] int, the target last; optional
-        "ratings" [n] float, the target's last; optional "candidates" [c] int, -1 = padding, with
-        "target_position" int.
+        "ratings" [n] float, the target's last; optional "candidates", {task: (items [c] int, -1 =
+        padding; the target's place among them)}.
       train_examples: dicts: "user_index", "item_indices" and optional "ratings" of train
         interactions only, one a user.
       num_items: size of the catalogue.
       k: length of popularity's lists, with and without the items of the history.
 
     Returns:
-      {system: {task: metrics}}: "popularity" has "retrieval" and "ranking", the dicts of
-      `seqio_metrics`; "global_mean", "user_mean", "item_mean" and "mf" (`RatingMF`) have
+      {system: {task: metrics}}: "popularity" has "retrieval" and the tasks of candidates, the dicts
+      of `seqio_metrics`; "global_mean", "user_mean", "item_mean" and "mf" (`RatingMF`) have
       "rating".
 
     Raises:
@@ -101,9 +102,9 @@ def evaluate(
     train = _by_user(train_examples)
     popularity = Popularity.fit([e["item_indices"] for e in train.values()], num_items)
     results = {"popularity": {"retrieval": _retrieval(popularity, test_examples, k)}}
-    with_candidates = [e for e in test_examples if "candidates" in e]
-    if with_candidates:
-        results["popularity"]["ranking"] = _ranking(popularity, with_candidates)
+    for task in dict.fromkeys(task for e in test_examples for task in e.get("candidates", ())):
+        asked = [e for e in test_examples if task in e.get("candidates", ())]
+        results["popularity"][task] = _ranking(popularity, asked, task)
 
     rated = [e for e in test_examples if "ratings" in e and np.isfinite(e["ratings"][-1])]
     if rated:

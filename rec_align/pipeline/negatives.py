@@ -60,14 +60,6 @@ def draw_negatives(
     return ranks + tf.searchsorted(seen - tf.range(tf.size(seen)), ranks, side="right")
 
 
-def _check_num_candidates(num_candidates: int, num_items: int) -> None:
-    if not 2 <= num_candidates <= num_items:
-        raise ValueError(
-            f"ranking_candidates.num_candidates={num_candidates}: choose 2 to the number of items, "
-            f"{num_items}"
-        )
-
-
 @gin.configurable
 def ranking_candidates(
     dataset: tf.data.Dataset,
@@ -75,7 +67,7 @@ def ranking_candidates(
     corpus: str,
     num_candidates: int = 20,
 ) -> tf.data.Dataset:
-    """Adds the target's competitors, at random places.
+    """Adds the target's competitors, at random places, for a prompt that lists them.
 
     Args:
       dataset: examples of `one_item_windows`.
@@ -85,8 +77,35 @@ def ranking_candidates(
     Returns:
       Examples with `candidate_item_indices` [num_candidates] int32 and `target_position` int32.
     """
+    return _with_candidates(dataset, corpus, num_candidates, "ranking_candidates")
+
+
+@gin.configurable
+def unlisted_candidates(
+    dataset: tf.data.Dataset,
+    *,
+    corpus: str,
+    num_candidates: int = 100,
+) -> tf.data.Dataset:
+    """The same for a prompt that does not list them, so that they cost no tokens.
+
+    Args:
+      dataset: held-out examples of `next_item_windows`.
+      corpus: the corpus's name.
+      num_candidates: as of `ranking_candidates`.
+    """
+    return _with_candidates(dataset, corpus, num_candidates, "unlisted_candidates")
+
+
+def _with_candidates(
+    dataset: tf.data.Dataset, corpus: str, num_candidates: int, function: str
+) -> tf.data.Dataset:
     num_items = num_items_at_build(corpus)  # those that came later change no draw
-    _check_num_candidates(num_candidates, num_items)
+    if not 2 <= num_candidates <= num_items:
+        raise ValueError(
+            f"{function}.num_candidates={num_candidates}: choose 2 to the number of items, "
+            f"{num_items}"
+        )
 
     def add(example: Example) -> Example:
         seen = tf.concat([example["seen_item_indices"], example["target_item_index"][None]], 0)

@@ -64,15 +64,13 @@ TEST = [
         "user_index": 0,
         "item_indices": np.array([0, 1, 2]),
         "ratings": np.array([5.0, 3.0, 4.0]),
-        "candidates": np.array([3, 2, 0]),
-        "target_position": 1,
+        "candidates": {"ranking": (np.array([3, 2, 0]), 1), "candidates": (np.array([2, 1]), 0)},
     },
     {
         "user_index": 1,
         "item_indices": np.array([1, 2, 0]),
         "ratings": np.array([1.0, NAN, NAN]),
-        "candidates": np.array([0, 3, -1]),
-        "target_position": 0,
+        "candidates": {"ranking": (np.array([0, 3, -1]), 0)},
     },
 ]
 
@@ -80,7 +78,7 @@ TEST = [
 def test_evaluate():
     results = evaluate_lib.evaluate(TEST, TRAIN, num_items=4)
     assert {system: list(tasks) for system, tasks in results.items()} == {
-        "popularity": ["retrieval", "ranking"],
+        "popularity": ["retrieval", "ranking", "candidates"],
         "global_mean": ["rating"],
         "user_mean": ["rating"],
         "item_mean": ["rating"],
@@ -94,6 +92,8 @@ def test_evaluate():
     # Counts 0, 1, 2 with the target at 1, and 2, 0, padding with the target at 2.
     assert ranking["mrr"] == pytest.approx((1 / 2 + 1) / 2)
     assert ranking["num_candidates"] == (3 + 2) / 2
+    # User 0 alone has these: counts 1 and 3.
+    assert results["popularity"]["candidates"]["mrr"] == 1 / 2
     # Only user 0 has a rated target, 4.0 for item 2, which has no rating in train.
     everything = (5 + 3 + 1 + 2 + 4) / 5
     assert results["global_mean"]["rating"]["mae"] == pytest.approx(4 - everything)

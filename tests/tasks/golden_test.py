@@ -4,6 +4,7 @@ Where a task draws, the draw is read off the example (which negatives, which mas
 around it is written out; what is drawn is tested in tests/pipeline.
 """
 
+import itertools
 import re
 
 import gin
@@ -29,9 +30,10 @@ def example_of(name: str, split: str, user: str) -> dict:
 
 @pytest.fixture
 def few_candidates():
-    """4 candidates: the corpus has 12 items, fewer than the usual 20."""
+    """4 candidates: the corpus has 12 items, fewer than usual."""
     with gin.unlock_config():
         gin.bind_parameter("ranking_candidates.num_candidates", 4)
+        gin.bind_parameter("unlisted_candidates.num_candidates", 4)
     yield
     gin.clear_config()
 
@@ -125,6 +127,16 @@ def test_ranking_test_split(small_shop, few_candidates):
     assert target == "Wall Mirror" == names[example["target_position"]]
     unseen = {name for name, *_ in small_corpus.ITEMS.values()} - set(history[:-1].split("; "))
     assert len(set(names)) == 4 and set(names) <= unseen
+
+
+def test_candidates_test_split(small_shop, few_candidates):
+    """Retrieval's prompt, and one candidate is what came next; the list is no part of the prompt."""
+    example = example_of("small_shop_candidates", "test", "ann")
+    assert texts(example) == texts(example_of("small_shop_retrieval", "test", "ann"))
+    target = example["candidate_tokens"][example["target_position"]]
+    assert target[target > 0].tolist() == example["targets"].tolist()
+    other = example_of("small_shop_ranking", "test", "ann")["candidate_item_indices"]
+    assert example["candidate_item_indices"].tolist() != other.tolist()  # drawn for itself
 
 
 def test_bpr_test_split(small_shop):
@@ -227,12 +239,18 @@ def test_no_target_is_seen_before_it_is_asked(small_shop, family, split):
             start = end + 1
 
 
-@pytest.mark.parametrize("family", ["ranking", "bpr"])
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("family", "split"),
+    [
+        *itertools.product(("ranking", "bpr"), ("train", "validation", "test")),
+        *(("candidates", split) for split in ("validation", "test")),
+    ],
+)
 def test_candidates_hold_one_item_of_the_user(small_shop, few_candidates, family, split):
     for example in examples(f"small_shop_{family}", split):
         target = example["target_item_index"]
         assert target not in example["history_item_indices"]
         candidates = example["candidate_item_indices"].tolist()
         assert candidates[example["target_position"]] == target
+        assert len(set(candidates)) == len(candidates)
         assert not set(candidates) - {target} & set(example["seen_item_indices"].tolist())
