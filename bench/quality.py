@@ -4,8 +4,10 @@
 
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
 bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
-with `after` starts from what another has learned with the same seed. Finished runs are read again,
-interrupted ones go on. The record, bench/results/quality/NAME.json, holds the config, what
+with `after` starts from what another has learned with the same seed. With `compiled_epochs` the
+mixtures are drawn once for so many epochs, and all seeds are trained from that (`rec-align compile`,
+`train-compiled`), which leaves all cores to training. Finished runs are read again, interrupted ones
+go on. The record, bench/results/quality/NAME.json, holds the config, what
 `rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
 """
 
@@ -26,6 +28,15 @@ from rec_align import item_indices
 from rec_align.cli.main import main as rec_align
 from rec_align.pipeline import item_writing
 
+# What `rec-align train-compiled` calls these bindings.
+_COMPILED_OPTIONS = {
+    "TRAIN_STEPS": "--steps",
+    "BATCH_SIZE": "--batch-size",
+    "LEARNING_RATE": "--learning-rate",
+    "optimizers.adamw.embedding_rate": "--embedding-rate",
+    "INITIAL_CHECKPOINT_PATH": "--initial-checkpoint",
+    "SEED": "--seed",
+}
 # The rest of a system's entries are gin bindings.
 _OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after")
 RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
@@ -52,15 +63,48 @@ def _call(
     model: str,
     gin_files: Sequence[str] = (),
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     command = [
-        *(sys.executable, "-m", f"rec_align.{entry}"),
+        f"rec_align.{entry}",
         *(f"--gin_file=gin/models/{model}.gin", f"--gin_file=gin/runs/{entry}.gin"),
         *(f"--gin_file={path}" for path in gin_files),
         f"--gin.MIXTURE_OR_TASK_NAME='{task}'",
         f"--gin.MODEL_DIR='{folder}'",
         *arguments,
     ]
+    _run(entry, folder, command)
+
+
+def train_compiled_options(values: dict[str, Any]) -> list[str]:
+    """Gin bindings as options of `rec-align train-compiled`; fields of T5Config are `--set`."""
+    options = []
+    for name, value in values.items():
+        field = name.removeprefix("t5.T5Config.")
+        if field != name:
+            options += ["--set", f"{field}={value!r}"]
+        elif name in _COMPILED_OPTIONS:
+            options += [_COMPILED_OPTIONS[name], str(value)]
+        elif name != "ITEM_INDEX":  # the compiled mixture's
+            raise ValueError(f"{name}: train-compiled has no option for it; leave compiled_epochs")
+    return options
+
+
+def _train_compiled(
+    folder: pathlib.Path, mixture: str, epochs: int, values: dict[str, Any], model: str
+) -> None:
+    """Trains from the compiled mixture, which is made beside the runs where it is not there."""
+    index = values.get("ITEM_INDEX", item_writing.DEFAULT)
+    compiled = folder.parent / "compiled" / f"{mixture}_{index}_{epochs}"
+    if not (compiled / "manifest.json").exists():
+        command = ["rec_align.cli", "compile", mixture, "--epochs", str(epochs), "--force"]
+        _run("compile", folder, [*command, "--item-index", index, "--out", str(compiled)])
+    options = ["--model", model, "--model-dir", str(folder), *train_compiled_options(values)]
+    _run("train", folder, ["rec_align.cli", "train-compiled", str(compiled), *options])
+
+
+def _run(entry: str, folder: pathlib.Path, module: list[str]) -> None:
+    """Runs a module with its arguments; its output and seconds are kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", *module]
     started = time.monotonic()
     with (folder / "log.txt").open("a") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log)
@@ -82,6 +126,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index = item_writing.open_writing(corpus).sha256
     description = [model, mixture, both, training, scoring, index, *gin_files]
+    if "compiled_epochs" in config:
+        description.append(config["compiled_epochs"])
     if "after" in system:
         base = folder.with_name(f"{system['after']}_{seed}")
         if not (base / "eval_test/metrics.json").exists():
@@ -98,7 +144,10 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     path.write_text(made_with)
     found = folder / "eval_test/metrics.json"
     if not found.exists():
-        _call("train", folder, mixture, bindings(both | training), model, gin_files)
+        if "compiled_epochs" in config:
+            _train_compiled(folder, mixture, config["compiled_epochs"], both | training, model)
+        else:
+            _call("train", folder, mixture, bindings(both | training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"
         _call("eval", folder, scored, bindings(both | scoring), model, gin_files)
     metrics = json.loads(found.read_text())

@@ -89,6 +89,4 @@ def register(corpus: str) -> None:
         f"{corpus}_templates", _with_unseen_twins(corpus), default_rate=1, mixture_cls=Mixture
     )
     next_item = [f"{corpus}_{task}" for task in ("retrieval", "candidates")]
-    seqio.MixtureRegistry.add(
-        f"{corpus}_next_item", next_item, default_rate=1, mixture_cls=Mixture
-    )
+    seqio.MixtureRegistry.add(f"{corpus}_next_item", next_item, default_rate=1, mixture_cls=Mixture)

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="adamw warms up and decays (default); adafactor has one learning rate, as T5's",
     )  # fmt: skip
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="default 3e-3")
+    parser.add_argument(
+        "--embedding-rate", type=float, default=8.0, metavar="TIMES",
+        help="of adamw: the token embeddings' learning rate, as a multiple (default 8; pretrained "
+        "ones: 1)",
+    )  # fmt: skip
     parser.add_argument("--initial-checkpoint", metavar="PATH", help="pretrained weights, or a run")
     parser.add_argument("--mesh", metavar="DxFxM", help="devices; default: all are data")
     parser.add_argument("--microbatches", type=int, default=1, metavar="N", help="default 1")
@@ -88,9 +93,12 @@ def run(args: argparse.Namespace) -> int:
     mesh = sharding.make_mesh(args.mesh)
     shard = sharding.host_shard(mesh, args.batch_size, args.microbatches)
     run_vocabulary.check(args.model_dir, compiled.manifest["vocabulary_sha256"])
-    schedule = {
-        "adamw": functools.partial(optimizers.warmup_linear_decay, total_steps=args.steps),
-        "adafactor": functools.partial(optimizers.constant, total_steps=args.steps),
+    make_optimizer, schedule = {
+        "adamw": (
+            functools.partial(optimizers.adamw, embedding_rate=args.embedding_rate),
+            optimizers.warmup_linear_decay,
+        ),
+        "adafactor": (optimizers.adafactor, optimizers.constant),
     }[args.optimizer]
     is_first_host = jax.process_index() == 0
     if is_first_host:
@@ -100,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         run_vocabulary.note(args.model_dir, compiled.manifest["vocabulary_sha256"])
     outcome = loop.train(
         network,
-        getattr(optimizers, args.optimizer)(schedule(peak=args.learning_rate)),
+        make_optimizer(schedule(peak=args.learning_rate, total_steps=args.steps)),
         functools.partial(
             compiled.batches_from, batch_size=args.batch_size, seed=args.seed, shard=shard
         ),

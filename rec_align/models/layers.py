@@ -176,12 +176,18 @@ def for_each_row(bias: Array, batch_size: int) -> Array:
     return jnp.einsum("b,hqk->bhqk", ones, bias, precision=jax.lax.Precision.HIGHEST)
 
 
+def dropout(rate: float, per_row: bool) -> nn.Dropout:
+    """Dropout with one mask for all positions of a row, or a mask of its own for each position."""
+    return nn.Dropout(rate, broadcast_dims=(-2,) if per_row else ())
+
+
 class MlpBlock(nn.Module):
     """activation_0(x W0) * activation_1(x W1) ... W: [..., emb_dim] -> the same."""
 
     hidden: int
     activations: tuple[str, ...]
     dropout_rate: float
+    dropout_per_row: bool
     dtype: Any = jnp.float32
     lora: Lora | None = None
 
@@ -196,7 +202,7 @@ class MlpBlock(nn.Module):
             y = constrain(y, "mlp")
             y = y if name == "linear" else getattr(nn, name)(y)
             hidden = y if hidden is None else hidden * y
-        hidden = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
+        hidden = dropout(self.dropout_rate, self.dropout_per_row)(
             hidden, deterministic=deterministic
         )
         wo = Dense(emb_dim, ("mlp", "embed"), self.dtype, lora=self.lora, name="wo")
@@ -215,6 +221,7 @@ class Attention(nn.Module):
     head_dim: int
     emb_dim: int
     dropout_rate: float
+    dropout_per_row: bool
     dtype: Any = jnp.float32
     lora: Lora | None = None
 
@@ -230,7 +237,7 @@ class Attention(nn.Module):
         self.key = Dense(joined, axes, **kwargs)
         self.value = Dense(joined, axes, **kwargs)
         self.out = Dense(self.emb_dim, ("joined_kv", "embed"), **kwargs)
-        self.dropout = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))
+        self.dropout = dropout(self.dropout_rate, self.dropout_per_row)
 
     def _split(self, x: Array) -> Array:
         x = x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)

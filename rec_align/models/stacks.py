@@ -13,6 +13,7 @@ from rec_align.models.layers import (
     Embed,
     MlpBlock,
     RMSNorm,
+    dropout,
     for_each_row,
     relative_position_bucket,
 )
@@ -29,6 +30,7 @@ def _attention(config: T5Config) -> Attention:
         head_dim=config.head_dim,
         emb_dim=config.emb_dim,
         dropout_rate=config.dropout_rate,
+        dropout_per_row=config.dropout_per_row,
         dtype=config.dtype,
         lora=config.lora,
     )
@@ -36,7 +38,12 @@ def _attention(config: T5Config) -> Attention:
 
 def _mlp(config: T5Config) -> MlpBlock:
     return MlpBlock(
-        config.mlp_dim, config.mlp_activations, config.dropout_rate, config.dtype, config.lora
+        config.mlp_dim,
+        config.mlp_activations,
+        dropout_rate=config.dropout_rate,
+        dropout_per_row=config.dropout_per_row,
+        dtype=config.dtype,
+        lora=config.lora,
     )
 
 
@@ -52,8 +59,7 @@ def _run_layers(config: T5Config, layers, x, *context, deterministic: bool) -> A
 
 
 def _dropout(config: T5Config) -> nn.Dropout:
-    # One mask for all positions of a row, as in T5X: random bits are dear.
-    return nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))
+    return dropout(config.dropout_rate, config.dropout_per_row)
 
 
 class EncoderLayer(nn.Module):

@@ -38,6 +38,8 @@ class T5Config:
       rating_tokens: how "1" to "5" are written; a head takes it from the vocabulary.
       embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
       dropout_rate: share of activations dropped in training.
+      dropout_per_row: whether all positions of a row drop the same ones, as in T5X, since random
+        bits are dear. A few packed rows a step are too few different masks: see docs/results.md.
       dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
       remat_policy: what training keeps of a layer for the backward pass: "none" computes nothing
         again, "minimal" all but the products with kernels, "full" everything.
@@ -61,6 +63,7 @@ class T5Config:
     rating_tokens: tuple[tuple[int, ...], ...] = ()
     embedding_init_std: float = 1.0
     dropout_rate: float = 0.1
+    dropout_per_row: bool = True
     dtype: Any = jnp.float32
     remat_policy: str = "none"
     scan_layers: bool = False

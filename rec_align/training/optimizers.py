@@ -54,12 +54,35 @@ def adamw(
     b2: float = 0.98,
     weight_decay: float = 0.0,
     clip_norm: float = 1.0,
+    embedding_rate: float = 1.0,
 ) -> optax.GradientTransformation:
-    """AdamW on clipped gradients; norms and biases are not decayed."""
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices_only),
-    )
+    """AdamW on clipped gradients; norms and biases are not decayed.
+
+    Adam's steps are of one size whatever the parameter's, and fresh token embeddings are several
+    times as large as the entries of a matrix: from scratch they need larger ones, see
+    docs/results.md. (Adafactor's steps grow with the parameter.)
+
+    Args:
+      schedule: the learning rate.
+      b1: see `optax.adamw`.
+      b2: likewise.
+      weight_decay: likewise.
+      clip_norm: most that the gradients' global norm may be.
+      embedding_rate: the learning rate of the token embeddings, as a multiple of the others'.
+    """
+    adam = optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices_only)
+    steps = [optax.clip_by_global_norm(clip_norm), adam]
+    if embedding_rate != 1.0:
+        steps.append(_embeddings_times(embedding_rate))
+    return optax.chain(*steps)
+
+
+def _embeddings_times(factor: float) -> optax.GradientTransformation:
+    def scale(path, update):
+        is_embedding = any(getattr(key, "key", None) == "token_embedder" for key in path)
+        return factor * update if is_embedding else update
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates))
 
 
 def adafactor(schedule: optax.Schedule, *, decay_rate: float = 0.8) -> optax.GradientTransformation:

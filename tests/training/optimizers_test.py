@@ -2,6 +2,9 @@
 
 import math
 
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 from rec_align.training import optimizers
@@ -25,3 +28,20 @@ def test_rsqrt_decay_and_constant():
     expected = {0: 0.01, 100: 0.01, 400: 0.005, 10_000: 0.001}
     assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected)
     assert optimizers.constant(peak=0.3, total_steps=5)(7) == 0.3
+
+
+def test_embeddings_take_larger_steps_and_nothing_else_does():
+    kernel, embedding = jnp.full((2, 3), 0.5), jnp.full((4, 3), 0.5)
+    params = {"token_embedder": {"embedding": embedding}, "decoder": {"kernel": kernel}}
+    grads = {"token_embedder": {"embedding": -embedding}, "decoder": {"kernel": kernel}}
+
+    def update(**options):
+        optimizer = optimizers.adamw(optax.constant_schedule(0.01), **options)
+        return optimizer.update(grads, optimizer.init(params), params)[0]
+
+    plain, scaled = update(), update(embedding_rate=8.0)
+    # The first step of Adam is the learning rate, against the gradient's sign.
+    np.testing.assert_allclose(plain["token_embedder"]["embedding"], 0.01, rtol=1e-5)
+    np.testing.assert_allclose(plain["decoder"]["kernel"], -0.01, rtol=1e-5)
+    np.testing.assert_allclose(scaled["token_embedder"]["embedding"], 0.08, rtol=1e-5)
+    np.testing.assert_array_equal(scaled["decoder"]["kernel"], plain["decoder"]["kernel"])
