@@ -181,7 +181,8 @@ def main() -> None:
     item_indices.build_semantic(WARM, encoder=args.encoder, num_codes=args.codes)
     for name in ("semantic", "title"):
         values = {"ITEM_INDEX": name, "SEED": args.seed, "TRAIN_STEPS": args.steps}
-        values |= {"T5Config.repeat_bias": False}  # as when this was recorded
+        # As when this was recorded:
+        values |= {"T5Config.repeat_bias": False, "optimizers.adamw.embedding_rate": 1.0}
         train_run(args.runs / name, f"{WARM}_retrieval", bindings(values))
     new_items.add_items(WARM, args.runs / "new_items.jsonl")
     item_indices.extend(WARM, "semantic")

@@ -4,10 +4,10 @@
 
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
 bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
-with `after` starts from what another has learned with the same seed. With `compiled_epochs` the
-mixtures are drawn once for so many epochs, and all seeds are trained from that (`rec-align compile`,
-`train-compiled`), which leaves all cores to training. Finished runs are read again, interrupted ones
-go on. The record, bench/results/quality/NAME.json, holds the config, what
+with `after` starts from what another has learned with the same seed. With `compiled_epochs` a
+mixture is drawn once for so many epochs, and all seeds are trained from that (`rec-align compile`,
+`train-compiled`), which leaves all cores to training. Finished runs are read again, interrupted
+ones go on. The record, bench/results/quality/NAME.json, holds the config, what
 `rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
 """
 

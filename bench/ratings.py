@@ -40,7 +40,11 @@ def run_way(way: str, share: float, seed: int, args: argparse.Namespace) -> dict
         "score": "rating",
         "gin": {"T5Config.repeat_bias": False},  # as when this was recorded
         # A small share is learned by heart soon: the best checkpoint is looked for often.
-        "train": {"TRAIN_STEPS": args.steps, "train.checkpoint_every": args.checkpoint_every},
+        "train": {
+            "TRAIN_STEPS": args.steps,
+            "train.checkpoint_every": args.checkpoint_every,
+            "optimizers.adamw.embedding_rate": 1.0,  # as when this was recorded
+        },
     }
     system = {
         "mixture": "rating",

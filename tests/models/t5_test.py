@@ -1,10 +1,13 @@
 """The network: sizes, who sees whom, and decoding step by step."""
 
+import dataclasses
+
 import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from rec_align.models.t5 import T5Config, Transformer, empty_cache
 from rec_align.training.state import init_params
@@ -197,3 +200,29 @@ def test_parameter_names_are_t5x(params):
         "decoder/layers_1/pre_cross_attention_layer_norm/scale",
         "decoder/logits_dense/kernel",
     } <= names
+
+
+@pytest.mark.parametrize("per_row", [True, False])
+def test_dropout_masks_are_of_rows_or_of_positions(per_row):
+    """Every dropout of the network has one mask a row, or one a position."""
+    seen = set()
+
+    def look(call, args, kwargs, context):
+        if not isinstance(context.module, nn.Dropout):
+            return call(*args, **kwargs)
+        mask = call(jnp.ones_like(args[0]), **kwargs)
+        seen.add(bool((mask == mask[..., :1, :]).all()))
+        return mask * args[0]
+
+    network = Transformer(dataclasses.replace(CONFIG, dropout_rate=0.5, dropout_per_row=per_row))
+    tokens = jnp.full((2, 12), 7)
+    params = init_params(network, 0)
+    with nn.intercept_methods(look):
+        network.apply(
+            {"params": params},
+            tokens,
+            tokens,
+            enable_dropout=True,
+            rngs={"dropout": jax.random.key(0)},
+        )
+    assert seen == {per_row}

@@ -130,7 +130,7 @@ def test_ranking_test_split(small_shop, few_candidates):
 
 
 def test_candidates_test_split(small_shop, few_candidates):
-    """Retrieval's prompt, and one candidate is what came next; the list is no part of the prompt."""
+    """Retrieval's prompt, with candidates that it does not list, what came next among them."""
     example = example_of("small_shop_candidates", "test", "ann")
     assert texts(example) == texts(example_of("small_shop_retrieval", "test", "ann"))
     target = example["candidate_tokens"][example["target_position"]]
