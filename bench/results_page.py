@@ -56,6 +56,25 @@ def _over_seeds(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.4f}{spread}"
 
 
+AMONG_CANDIDATES = {"hr@1": "HR@1", "hr@5": "HR@5", "ndcg@5": "NDCG@5", "hr@10": "HR@10"}
+
+
+def of_candidates(corpus: str) -> str:
+    """Baselines and networks that were ranked by the task of candidates, over seeds."""
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for run in read(f"quality/baselines_{corpus}")["runs"]:
+        found.setdefault(run["baseline"], []).append(
+            {metric: run["test"][f"candidates/{metric}"] for metric in AMONG_CANDIDATES}
+        )
+    for system, runs in read(f"quality/next_item_{corpus}")["runs"].items():
+        found[system] = [run["metrics"]["candidates"] for run in runs]
+    rows = [
+        (name, len(runs), *(_over_seeds([run[m] for run in runs]) for m in AMONG_CANDIDATES))
+        for name, runs in found.items()
+    ]
+    return table(("", "seeds", *AMONG_CANDIDATES.values()), rows)
+
+
 def ratings_table(record: Mapping[str, Any]) -> str:
     """Ways and baselines of a record of `bench/ratings.py`: RMSE by share, MAE and AUC of all."""
     shares = record["shares"]
@@ -156,6 +175,12 @@ def main() -> None:
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
             "ratings_ml_100k": lambda: ratings_table(read("quality/ratings_ml_100k")),
+            "next_item_beauty": lambda: of_experiment("next_item_beauty", WITH_AND_WITHOUT_HISTORY),
+            "next_item_ml_100k": lambda: of_experiment(
+                "next_item_ml_100k", WITH_AND_WITHOUT_HISTORY
+            ),
+            "candidates_beauty": lambda: of_candidates("beauty"),
+            "candidates_ml_100k": lambda: of_candidates("ml_100k"),
             "cold_start": of_cold_start,
         },
     )
