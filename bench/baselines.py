@@ -24,7 +24,7 @@ from rec_align.eval import read_histories
 from rec_align.metrics import seqio_metrics
 from rec_align.metrics.ranking import rank_metrics_per_user
 
-METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10")
+METRICS = ("hr@1", "hr@5", "ndcg@5", "hr@10", "ndcg@10")
 RANKINGS = {"full": False, "unseen": True}  # whether the history is excluded
 
 
@@ -39,12 +39,14 @@ def metrics(baseline: protocol.Baseline, held_out: protocol.HeldOut) -> dict[str
     }
 
 
-def read_candidates(corpus: str) -> tuple[np.ndarray, list[dict]]:
-    """Of each test user, by rising index: candidates [n, c], and the target's place."""
+def read_candidates(corpus: str, users: list[int]) -> tuple[np.ndarray, list[dict]]:
+    """Of these users, who are all of the test split: candidates [n, c], and the target's place."""
     tasks.register_corpus(corpus)
     task = seqio.get_mixture_or_task(f"{corpus}_candidates")
     dataset = task.get_dataset({"inputs": 16, "targets": 16}, "test", shuffle=False)
-    examples = sorted(dataset.as_numpy_iterator(), key=lambda e: int(e["user_index"]))
+    by_user = {int(e["user_index"]): e for e in dataset.as_numpy_iterator()}
+    examples = [by_user.pop(user) for user in users]
+    assert not by_user, f"{len(by_user)} users have candidates and are not to be scored"
     positions = [{"target_position": int(e["target_position"])} for e in examples]
     return np.stack([e["candidate_item_indices"] for e in examples]), positions
 
@@ -109,8 +111,7 @@ def main() -> None:
     splits = {
         split: read_histories(args.corpus, split) for split in ("train", "validation", "test")
     }
-    splits["test"].sort(key=lambda e: e["user_index"])
-    candidates = read_candidates(args.corpus)
+    candidates = read_candidates(args.corpus, [e["user_index"] for e in splits["test"]])
     num_items = len(read_catalogue(args.corpus))
     rows = []
     for name in dict.fromkeys(["popularity", *args.baselines.split(",")]):
@@ -118,7 +119,7 @@ def main() -> None:
         for seed in seeds:
             print(f"{name}, seed {seed}", flush=True)
             rows.append(run(name, seed, splits, num_items, candidates))
-    for ranking in RANKINGS:
+    for ranking in (*RANKINGS, "candidates"):
         print_table(rows, ranking)
     results = {
         "corpus": args.corpus,

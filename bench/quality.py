@@ -12,6 +12,7 @@ ones go on. The record, bench/results/quality/NAME.json, holds the config, what
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -26,6 +27,7 @@ import measuring
 
 from rec_align import item_indices
 from rec_align.cli.main import main as rec_align
+from rec_align.data.corpus import read_manifest
 from rec_align.pipeline import item_writing
 
 # What `rec-align train-compiled` calls these bindings.
@@ -89,11 +91,11 @@ def train_compiled_options(values: dict[str, Any]) -> list[str]:
 
 
 def _train_compiled(
-    folder: pathlib.Path, mixture: str, epochs: int, values: dict[str, Any], model: str
+    folder: pathlib.Path, mixture: str, name: str, epochs: int, values: dict[str, Any], model: str
 ) -> None:
     """Trains from the compiled mixture, which is made beside the runs where it is not there."""
     index = values.get("ITEM_INDEX", item_writing.DEFAULT)
-    compiled = folder.parent / "compiled" / f"{mixture}_{index}_{epochs}"
+    compiled = folder.parent / "compiled" / name
     if not (compiled / "manifest.json").exists():
         command = ["rec_align.cli", "compile", mixture, "--epochs", str(epochs), "--force"]
         _run("compile", folder, [*command, "--item-index", index, "--out", str(compiled)])
@@ -145,7 +147,13 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     found = folder / "eval_test/metrics.json"
     if not found.exists():
         if "compiled_epochs" in config:
-            _train_compiled(folder, mixture, config["compiled_epochs"], both | training, model)
+            if gin_files:
+                raise ValueError(f"{gin_files}: train-compiled takes none; leave compiled_epochs")
+            drawn_from = json.dumps([index, read_manifest(corpus), config["compiled_epochs"]])
+            compiled = f"{mixture}_{hashlib.sha256(drawn_from.encode()).hexdigest()[:8]}"
+            _train_compiled(
+                folder, mixture, compiled, config["compiled_epochs"], both | training, model
+            )
         else:
             _call("train", folder, mixture, bindings(both | training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"

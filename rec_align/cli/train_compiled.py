@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="default 3e-3")
     parser.add_argument(
-        "--embedding-rate", type=float, default=8.0, metavar="TIMES",
-        help="of adamw: the token embeddings' learning rate, as a multiple (default 8; pretrained "
-        "ones: 1)",
+        "--embedding-rate", type=float, metavar="TIMES",
+        help="of adamw: the token embeddings' learning rate, as a multiple (default 8, and 1 with "
+        "--initial-checkpoint)",
     )  # fmt: skip
     parser.add_argument("--initial-checkpoint", metavar="PATH", help="pretrained weights, or a run")
     parser.add_argument("--mesh", metavar="DxFxM", help="devices; default: all are data")
@@ -93,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
     mesh = sharding.make_mesh(args.mesh)
     shard = sharding.host_shard(mesh, args.batch_size, args.microbatches)
     run_vocabulary.check(args.model_dir, compiled.manifest["vocabulary_sha256"])
+    embedding_rate = args.embedding_rate or (1.0 if args.initial_checkpoint else 8.0)
     make_optimizer, schedule = {
         "adamw": (
-            functools.partial(optimizers.adamw, embedding_rate=args.embedding_rate),
+            functools.partial(optimizers.adamw, embedding_rate=embedding_rate),
             optimizers.warmup_linear_decay,
         ),
         "adafactor": (optimizers.adafactor, optimizers.constant),

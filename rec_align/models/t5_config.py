@@ -39,7 +39,7 @@ class T5Config:
       embedding_init_std: of fresh token embeddings; T5's is 1, small ones learn faster with Adam.
       dropout_rate: share of activations dropped in training.
       dropout_per_row: whether all positions of a row drop the same ones, as in T5X, since random
-        bits are dear. A few packed rows a step are too few different masks: see docs/results.md.
+        bits are dear; packed rows of many users may want a mask for each position.
       dtype: of the activations, "float32" or "bfloat16"; parameters are float32.
       remat_policy: what training keeps of a layer for the backward pass: "none" computes nothing
         again, "minimal" all but the products with kernels, "full" everything.

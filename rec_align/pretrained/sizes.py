@@ -15,7 +15,7 @@ OUTPUT = "encoder/layers_0/mlp/wo/kernel"
 # Left out of a model file where they are T5Config's own.
 _OPTIONS = (
     *("mlp_activations", "logits_via_embedding", "item_age_bias"),
-    *("repeat_bias", "entity_embedding", "rating_head", "dropout_per_row"),
+    *("repeat_bias", "entity_embedding", "rating_head"),
 )
 
 
@@ -81,7 +81,6 @@ def model_gin(config: T5Config, title: str) -> str:
             "entity_embedding",
             "rating_head",
             "dropout_rate",
-            "dropout_per_row",
         )
     }
     usual = T5Config()

@@ -160,6 +160,7 @@ LENGTHS = {"inputs": 64, "targets": 48}
 def two_candidates():
     with gin.unlock_config():
         gin.bind_parameter("ranking_candidates.num_candidates", 2)
+        gin.bind_parameter("unlisted_candidates.num_candidates", 2)
     yield
     gin.clear_config()
 
@@ -206,7 +207,7 @@ def test_padding_share():
     assert padding_share(batch) == (0.25, 0.75)
 
 
-@pytest.mark.parametrize("family", ["retrieval", "ranking", "rating", "mim"])
+@pytest.mark.parametrize("family", ["retrieval", "candidates", "ranking", "rating", "mim"])
 def test_tasks_run_in_seqios_evaluator(small_shop, two_candidates, family):
     """With a predict function that always gives the first user's answer."""
     evaluator = seqio.Evaluator(
@@ -235,8 +236,8 @@ def test_tasks_run_in_seqios_evaluator(small_shop, two_candidates, family):
     )
     scores = metrics.result()[task.name]
     assert seen["encoder_blocks"] == (64,) and seen["decoder_blocks"] == (48,)
-    assert ("candidate_tokens" in seen) == (family == "ranking")
-    assert ("in_catalogue" in seen) == (family == "retrieval")
+    assert ("candidate_tokens" in seen) == (family in ("ranking", "candidates"))
+    assert ("in_catalogue" in seen) == (family in ("retrieval", "candidates"))
     if family in ("rating", "mim"):  # the answers themselves were predicted
         assert scores["mae" if family == "rating" else "exact_match"] == (family == "mim")
     else:

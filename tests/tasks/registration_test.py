@@ -62,6 +62,12 @@ def test_recsysllm_and_the_evaluation_of_templates():
     assert {f"ml_100k_{name}" for name in (*mixtures.RECOMMENDATION, "entity_infilling")} <= seen
 
 
+def test_next_item_is_retrieval_and_its_candidates():
+    mixture = seqio.MixtureRegistry.get("ml_100k_next_item")
+    assert {task.name for task in mixture.tasks} == {"ml_100k_retrieval", "ml_100k_candidates"}
+    assert {"train"} & set(seqio.TaskRegistry.get("ml_100k_candidates").splits) == set()
+
+
 def test_no_rating_task_without_ratings(small_shop):
     rating = seqio.TaskRegistry.get("unrated_shop_rating")
     with pytest.raises(ValueError, match="corpus 'unrated_shop' has no ratings"):
