@@ -14,6 +14,8 @@ import argparse
 import functools
 import json
 
+FRESH_EMBEDDING_RATE = 8.0  # of gin/runs/train.gin
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from rec_align import hosts
@@ -93,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     mesh = sharding.make_mesh(args.mesh)
     shard = sharding.host_shard(mesh, args.batch_size, args.microbatches)
     run_vocabulary.check(args.model_dir, compiled.manifest["vocabulary_sha256"])
-    embedding_rate = args.embedding_rate or (1.0 if args.initial_checkpoint else 8.0)
+    embedding_rate = args.embedding_rate or (
+        1.0 if args.initial_checkpoint else FRESH_EMBEDDING_RATE
+    )
     make_optimizer, schedule = {
         "adamw": (
             functools.partial(optimizers.adamw, embedding_rate=embedding_rate),

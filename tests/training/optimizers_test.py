@@ -1,13 +1,18 @@
 """Schedules against their formulas."""
 
 import math
+import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.core import freeze
 
+from rec_align.cli.train_compiled import FRESH_EMBEDDING_RATE
 from rec_align.training import optimizers
+
+GIN = pathlib.Path(__file__).parents[2] / "gin"
 
 
 def test_linear_decay_holds_its_peak_and_ends_at_two_per_cent():
@@ -30,10 +35,11 @@ def test_rsqrt_decay_and_constant():
     assert optimizers.constant(peak=0.3, total_steps=5)(7) == 0.3
 
 
-def test_embeddings_take_larger_steps_and_nothing_else_does():
+@pytest.mark.parametrize("tree", [dict, freeze])  # T5X's parameters are frozen
+def test_embeddings_take_larger_steps_and_nothing_else_does(tree):
     kernel, embedding = jnp.full((2, 3), 0.5), jnp.full((4, 3), 0.5)
-    params = {"token_embedder": {"embedding": embedding}, "decoder": {"kernel": kernel}}
-    grads = {"token_embedder": {"embedding": -embedding}, "decoder": {"kernel": kernel}}
+    params = tree({"token_embedder": {"embedding": embedding}, "decoder": {"kernel": kernel}})
+    grads = tree({"token_embedder": {"embedding": -embedding}, "decoder": {"kernel": kernel}})
 
     def update(**options):
         optimizer = optimizers.adamw(optax.constant_schedule(0.01), **options)
@@ -45,3 +51,10 @@ def test_embeddings_take_larger_steps_and_nothing_else_does():
     np.testing.assert_allclose(plain["decoder"]["kernel"], -0.01, rtol=1e-5)
     np.testing.assert_allclose(scaled["token_embedder"]["embedding"], 0.08, rtol=1e-5)
     np.testing.assert_array_equal(scaled["decoder"]["kernel"], plain["decoder"]["kernel"])
+
+
+@pytest.mark.parametrize("engine", ["runs", "t5x"])
+def test_all_ways_of_training_from_scratch_have_one_embedding_rate(engine):
+    binding = "optimizers.adamw.embedding_rate = "
+    assert f"{binding}{FRESH_EMBEDDING_RATE}" in (GIN / engine / "train.gin").read_text()
+    assert f"{binding}1.0" in (GIN / engine / "finetune.gin").read_text()
