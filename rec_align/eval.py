@@ -90,8 +90,8 @@ def predict(
             ratings = predictor.rate(batch)
             keep(indices, *rating_outputs(predictor.config.rating_tokens, ratings))
     elif "candidate_tokens" in features:
-        # A user's candidates lie one after the other: 16 users at once of 64 where they are 20.
-        users_at_once = max(5 * batch_size // features["candidate_tokens"].shape[0], 1)
+        # Candidates are decoded side by side like beams: as many as twenty a user are at once.
+        users_at_once = max(20 * batch_size // features["candidate_tokens"].shape[0], 1)
         for indices, batch in padded_batches(dataset, users_at_once, "rank"):
             keep(indices, *ranking_outputs(batch["candidate_tokens"], predictor.rank(batch)))
     elif "in_catalogue" in features:

@@ -29,6 +29,8 @@ from rec_align.training.state import Batch
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
 Outputs = tuple[Any, dict[str, Any]]
 
+_SHORTEST_INPUTS = 32
+
 
 class UserInputs(NamedTuple):
     """What `Transformer.start` takes, in its order.
@@ -92,8 +94,8 @@ class Predictor:
     def recommend(self, batch: Batch) -> BeamResults:
         """The best items of each user, best first; arrays [batch, num_results]."""
         if not isinstance(self._trie, LiveTrie):
-            return self._call(self._recommend, user_inputs(batch), (), self._trie)
-        found = self._call(self._recommend, user_inputs(batch), (), self._trie.snapshot())
+            return self._call(self._recommend, batch, (), self._trie)
+        found = self._call(self._recommend, batch, (), self._trie.snapshot())
         return self._trie.without_removed(found)
 
     def rank(self, batch: Batch) -> np.ndarray:
@@ -101,19 +103,15 @@ class Predictor:
 
         Exact: each is the sum over the candidate's tokens and EOS.
         """
-        tokens = batch["candidate_tokens"]
-        # Padding to a multiple of 4 bounds the number of shapes that are compiled.
-        longest = int((tokens > 0).sum(axis=-1).max())
-        length = min(-(-longest // 4) * 4, tokens.shape[-1])
-        return self._call(self._rank, user_inputs(batch), (tokens[..., :length],))
+        return self._call(self._rank, batch, (batch["candidate_tokens"],))
 
     def generate(self, batch: Batch) -> np.ndarray:
         """Greedy text: [batch, max_text_tokens] tokens, 0 after EOS."""
-        return self._call(self._generate, user_inputs(batch))
+        return self._call(self._generate, batch)
 
     def rate(self, batch: Batch) -> np.ndarray:
         """What a network with a rating head predicts: [batch] float32, 1-5."""
-        return self._call(self._rate, user_inputs(batch))
+        return self._call(self._rate, batch)
 
     @functools.cached_property
     def _entity_tries(self) -> EntityTries:
@@ -121,11 +119,11 @@ class Predictor:
 
     def fill(self, batch: Batch) -> np.ndarray:
         """The best value of each row's `entity_kind` [batch]: [batch, length] tokens."""
-        kinds = (batch["entity_kind"],)
-        return self._call(self._fill, user_inputs(batch), kinds, self._entity_tries)
+        return self._call(self._fill, batch, (batch["entity_kind"],), self._entity_tries)
 
-    def _call(self, function, inputs: UserInputs, further: tuple[Any, ...] = (), *rest: Any):
+    def _call(self, function, batch: Batch, further: tuple[Any, ...] = (), *rest: Any):
         """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
+        inputs = _without_padding(user_inputs(batch))
         num_rows = len(inputs.tokens)
         missing = -num_rows % num_batch_shards(self._mesh)
 
@@ -143,6 +141,17 @@ def user_inputs(batch: Mapping[str, Any]) -> UserInputs:
     tokens, blocks = batch["encoder_input_tokens"], batch["encoder_blocks"]
     target_block = batch["decoder_blocks"][:, 0]
     return UserInputs(tokens, blocks, target_block, batch.get("encoder_entities"))
+
+
+def _without_padding(inputs: UserInputs) -> UserInputs:
+    """Without the columns that are padding for all; powers of two, so that few are compiled."""
+    longest = int(inputs.tokens.any(axis=0).nonzero()[0].max(initial=0)) + 1
+    length = max(_SHORTEST_INPUTS, 1 << (longest - 1).bit_length())
+    return inputs._replace(
+        tokens=inputs.tokens[:, :length],
+        blocks=inputs.blocks[:, :length],
+        entities=None if inputs.entities is None else inputs.entities[:, :length],
+    )
 
 
 def _step_fn(network, params, inputs):
@@ -228,26 +237,9 @@ def fill(
 
 
 def rank(network: Transformer, params: Any, inputs: UserInputs, candidate_tokens: Any) -> jax.Array:
-    """Exact log-probabilities of candidates [batch, candidates, length]: [batch, candidates].
-
-    Candidates are so many targets of one encoder pass, as in training.
-    """
-    batch_size, num_candidates, length = candidate_tokens.shape
-    # [batch, candidates, length], BOS first; each BOS starts a target of its own.
-    decoder_inputs = jnp.pad(candidate_tokens[..., :-1], ((0, 0), (0, 0), (1, 0)))
-    # What follows EOS is padding: its scores are left out.
-    logits = network.apply(
-        {"params": params},
-        inputs.tokens,
-        decoder_inputs.reshape(batch_size, -1),
-        encoder_blocks=inputs.blocks,
-        decoder_blocks=jnp.broadcast_to(
-            inputs.target_block[:, None], (batch_size, num_candidates * length)
-        ),
-        encoder_entities=inputs.entities,
-    )
-    logits = logits.reshape(batch_size, num_candidates, length, -1)
-    return score_items(logits, candidate_tokens)
+    """Exact log-probabilities of candidates [batch, candidates, length]: [batch, candidates]."""
+    cache = empty_cache(network.config, inputs.tokens.shape, 1, candidate_tokens.shape[-1])
+    return score_items(_step_fn(network, params, inputs), cache, candidate_tokens)
 
 
 def rate(network: Transformer, params: Any, inputs: UserInputs) -> jax.Array:

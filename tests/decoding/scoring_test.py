@@ -1,5 +1,6 @@
 """Item scores against the NumPy brute force, and by formula."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,27 +10,35 @@ from rec_align.decoding.scoring import score_items
 
 def test_it_equals_brute_force(toy_model, catalogue):
     rows, model = catalogue(seed=0, num_items=15), toy_model(seed=0)
-    logits = [[model.logits(user, row) for row in rows] for user in range(model.batch)]
-    scores = score_items(jnp.asarray(np.array(logits), jnp.float32), rows)
+    of_users = np.broadcast_to(rows, (model.batch, *rows.shape))
+    scores = jax.jit(score_items, static_argnums=0)(model.step_fn, model.cache(), of_users)
     np.testing.assert_allclose(scores, model.brute_force(rows), atol=1e-5)
 
 
+def uniform(tokens, cache, step):
+    """Logits over 10 tokens, -inf where the padding after [4, 1] is read."""
+    del step
+    logits = jnp.zeros((*tokens.shape, 10), jnp.bfloat16)
+    return jnp.where((tokens == 1)[..., None], -jnp.inf, logits), cache
+
+
 def test_candidates_of_each_user():
-    rows = np.array([[[2, 1, 0], [3, 3, 1]], [[1, 0, 0], [0, 0, 0]]])
-    scores = score_items(jnp.zeros((2, 2, 3, 10), jnp.bfloat16), rows)
+    rows = np.array([[[2, 4, 0], [3, 3, 3]], [[2, 0, 0], [0, 0, 0]]])
+    scores = score_items(uniform, {}, rows)
     assert scores.dtype == jnp.float32
     expected = [[2 * np.log(0.1), 3 * np.log(0.1)], [np.log(0.1), -np.inf]]
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
-def test_logits_at_padding_do_not_matter():
-    logits = jnp.zeros((1, 1, 3, 10)).at[:, :, 2].set(-jnp.inf)
+def test_what_follows_eos_does_not_matter():
+    rows = np.array([[[4, 1, 0], [4, 4, 4]]])
     np.testing.assert_allclose(
-        score_items(logits, np.array([[4, 1, 0]])), [[2 * np.log(0.1)]], rtol=1e-6
+        score_items(uniform, {}, rows), [[2 * np.log(0.1), 3 * np.log(0.1)]], rtol=1e-6
     )
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4,)])
-def test_shapes_that_do_not_fit_are_refused(shape):
+def test_candidates_of_no_user_are_refused():
     with pytest.raises(ValueError, match="item_tokens has shape"):
-        score_items(jnp.zeros((1, 2, 3, 10)), np.ones(shape, np.int32))
+        score_items(uniform, {}, np.ones((3, 3), np.int32))
+    with pytest.raises(ValueError, match="cache"):
+        score_items(uniform, {"state": jnp.zeros((1, 4))}, np.ones((3, 2, 3), np.int32))
