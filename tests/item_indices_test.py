@@ -14,6 +14,7 @@ import pytest
 import seqio
 
 import tasks
+from rec_align import eval as eval_script
 from rec_align import item_indices, runs, text_encoder, train
 from rec_align.cli.main import main as rec_align_cli
 from rec_align.data import corpus, item_codes, sources
@@ -111,6 +112,33 @@ def test_a_run_refuses_another_index(planted, capsys):
         network = runs.for_vocabulary(Transformer(config_files.read_config("tiny")), vocabulary)
         with pytest.raises(ValueError, match="ITEM_INDEX"):
             runs.load_predictor(network, vocabulary, planted / "run")
+
+
+def test_candidates_have_the_scores_of_retrieval(planted):
+    arguments = [
+        *("--gin_file=gin/models/tiny.gin", "--gin_file=gin/runs/eval.gin"),
+        f"--gin.MIXTURE_OR_TASK_NAME='{NAME}_next_item'",
+        f"--gin.MODEL_DIR='{planted / 'run'}'",
+        "--gin.ITEM_INDEX='semantic'",
+        f"--gin.TASK_FEATURE_LENGTHS={LENGTHS}",
+        "--gin.unlisted_candidates.num_candidates=8",
+        "--gin.evaluate.beam_size=32",
+    ]
+    assert eval_script.main(arguments) == 0
+    folder = planted / "run/eval_test"
+    systems = json.loads((folder / "metrics.json").read_text())["results"]
+    ours, popularity = (systems[name]["candidates"] for name in ("rec_align", "popularity"))
+    assert ours["n"] == popularity["n"] == NUM_USERS
+    assert ours["num_candidates"] == popularity["num_candidates"] == 8
+    assert ours["hr@1"] > popularity["hr@1"]
+    ranked, listed = (
+        [json.loads(line) for line in (folder / f"predictions_{task}.jsonl").open()]
+        for task in ("candidates", "retrieval")
+    )
+    for one, other in zip(ranked, listed, strict=True):
+        assert one["user_index"] == other["user_index"] and len(other["scores"]) == 32
+        gaps = np.abs(np.subtract.outer(one["candidate_scores"], other["scores"]))
+        assert (gaps.min(axis=1) < 1e-3).all()
 
 
 def test_new_items_are_recommended_by_their_text_and_removed_ones_never(planted, capsys):
