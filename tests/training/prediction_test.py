@@ -10,6 +10,7 @@ from rec_align.decoding import entity_tries
 from rec_align.decoding.live_trie import LiveTrie
 from rec_align.decoding.trie import CatalogueTrie
 from rec_align.models.t5 import T5Config, Transformer
+from rec_align.training import prediction
 from rec_align.training.prediction import Predictor
 from rec_align.training.sharding import make_mesh
 from rec_align.training.state import init_params
@@ -49,14 +50,21 @@ def params():
 
 @pytest.fixture(scope="module")
 def users(catalogue) -> dict[str, np.ndarray]:
-    """Two histories, of a long and a short item of the catalogue and of a short one alone."""
+    """Two histories, of a long and a short item of the catalogue and of a short one alone.
+
+    The first is longer than what inputs are at least cut to, and padding follows both.
+    """
     lengths = (catalogue > 1).sum(axis=1)
     long, short = catalogue[lengths.argmax()], catalogue[lengths.argmin()]
-    history = [30, *long[:4], short[0]]
+    tokens, blocks = np.zeros((2, 2, 100), np.int32)
+    history = [30, *np.tile([*long[:4], short[0]], 7)]
+    tokens[0, : len(history)], tokens[1, :2] = history, [40, short[0]]
+    blocks[0, 1 : len(history)] = np.repeat(np.arange(1, 15), [4, 1] * 7)
+    blocks[1, 1] = 1
     return {
-        "encoder_input_tokens": np.array([history, [40, short[0], 0, 0, 0, 0]], np.int32),
-        "encoder_blocks": np.array([[0, 1, 1, 1, 1, 2], [0, 1, 0, 0, 0, 0]], np.int32),
-        "decoder_blocks": np.array([[3, 3], [2, 0]], np.int32),
+        "encoder_input_tokens": tokens,
+        "encoder_blocks": blocks,
+        "decoder_blocks": np.array([[15, 15], [2, 0]], np.int32),
     }
 
 
@@ -127,6 +135,16 @@ def test_rank_equals_brute_force(catalogue, params, users, scores):
     predictor = Predictor(NETWORK, params, CatalogueTrie.build(catalogue))
     found = predictor.rank(users | {"candidate_tokens": catalogue[candidates]})
     np.testing.assert_allclose(found, np.take_along_axis(scores, candidates, axis=1), atol=1e-4)
+
+
+def test_no_token_is_cut_with_the_padding(users):
+    entities = users["encoder_entities"] = users["encoder_blocks"] + 1
+    cut = prediction._without_padding(prediction.user_inputs(users))
+    assert cut.tokens.shape == cut.blocks.shape == cut.entities.shape == (2, 64)
+    for kept, whole in zip((cut.tokens, cut.blocks), users.values(), strict=False):
+        np.testing.assert_array_equal(kept, whole[:, :64])
+    np.testing.assert_array_equal(cut.entities, entities[:, :64])
+    assert (cut.tokens > 0).sum() == (users["encoder_input_tokens"] > 0).sum()
 
 
 def test_generate_takes_the_most_probable_token(catalogue, params, users):
