@@ -1,10 +1,10 @@
 """An experiment of record: systems, each trained and scored with several seeds, then compared.
 
-  python bench/quality.py bench/quality/item_indices_ml_100k.toml --runs runs/quality
+  python bench/quality.py bench/quality/next_item_ml_100k.toml --runs runs/quality
 
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
 bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
-with `after` starts from what another has learned with the same seed. With `compiled_epochs` a
+with `after` starts from what another was scored with, of the same seed. With `compiled_epochs` a
 mixture is drawn once for so many epochs, and all seeds are trained from that (`rec-align compile`,
 `train-compiled`), which leaves all cores to training. Finished runs are read again, interrupted
 ones go on. The record, bench/results/quality/NAME.json, holds the config, what
@@ -148,7 +148,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
         if not (base / "eval_test/metrics.json").exists():
             raise ValueError(f"{folder.name} is to start from {base}, which is not finished")
         description.append((base / "made_with.json").read_text())
-        training |= {"INITIAL_CHECKPOINT_PATH": str(base)}
+        scored = json.loads((base / "eval_test/metrics.json").read_text())["context"]
+        training |= {"INITIAL_CHECKPOINT_PATH": f"{base}/checkpoints/{scored['checkpoint_step']}"}
     made_with = json.dumps(description)
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:
