@@ -165,7 +165,6 @@ def main() -> None:
     fill(
         "results.md",
         {
-            "item_indices_ml_100k": lambda: of_experiment("item_indices_ml_100k"),
             "item_indices_beauty": lambda: of_experiment("item_indices_beauty"),
             "network_ml_100k": lambda: of_experiment("network_ml_100k", WITH_AND_WITHOUT_HISTORY),
             "repeats_ml_100k": lambda: of_experiment("repeats_ml_100k", WITH_AND_WITHOUT_HISTORY),
@@ -175,6 +174,7 @@ def main() -> None:
             "baselines_ml_100k": lambda: of_baselines("ml_100k"),
             "baselines_beauty": lambda: of_baselines("beauty"),
             "ratings_ml_100k": lambda: ratings_table(read("quality/ratings_ml_100k")),
+            "network_beauty": lambda: of_experiment("network_beauty", WITH_AND_WITHOUT_HISTORY),
             "next_item_beauty": lambda: of_experiment("next_item_beauty", WITH_AND_WITHOUT_HISTORY),
             "next_item_ml_100k": lambda: of_experiment(
                 "next_item_ml_100k", WITH_AND_WITHOUT_HISTORY
