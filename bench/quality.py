@@ -145,11 +145,12 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
         description.append(config["compiled_epochs"])
     if "after" in system:
         base = folder.with_name(f"{system['after']}_{seed}")
-        if not (base / "eval_test/metrics.json").exists():
+        scores = base / "eval_test/metrics.json"
+        if not scores.exists():
             raise ValueError(f"{folder.name} is to start from {base}, which is not finished")
         description.append((base / "made_with.json").read_text())
-        scored = json.loads((base / "eval_test/metrics.json").read_text())["context"]
-        training |= {"INITIAL_CHECKPOINT_PATH": f"{base}/checkpoints/{scored['checkpoint_step']}"}
+        step = json.loads(scores.read_text())["context"]["checkpoint_step"]
+        training |= {"INITIAL_CHECKPOINT_PATH": f"{base}/checkpoints/{step}"}
     made_with = json.dumps(description)
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:

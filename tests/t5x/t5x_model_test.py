@@ -127,7 +127,7 @@ def test_predictions_are_those_of_the_built_in_engine(task, entity_embedding):
         assert not any(tokens[length:]) and not any(expected_tokens[length:])
     assert found_aux.keys() == expected[1].keys()
     for name, values in expected[1].items():
-        np.testing.assert_allclose(found_aux[name], values, rtol=1e-5, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(found_aux[name], values, rtol=1e-5, err_msg=name)
     if task == "entity_infilling":  # every answer is a known value of the kind asked for
         known = entity_tokens(model.output_vocabulary)
         asked = [int(features["entity_kind"]) for _, features in users.as_numpy_iterator()]
@@ -157,7 +157,7 @@ def test_score_batch_is_the_log_probability_of_the_target():
     predictor = Predictor(model.module, params, CatalogueTrie.build(items))
     candidates = batch["decoder_target_tokens"][:, None]
     expected = predictor.rank(batch | {"candidate_tokens": candidates})[:, 0]
-    np.testing.assert_allclose(model.score_batch(params, batch), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(model.score_batch(params, batch), expected, rtol=1e-5)
 
 
 def test_rating_heads_are_refused():

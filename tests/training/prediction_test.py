@@ -138,8 +138,9 @@ def test_rank_equals_brute_force(catalogue, params, users, scores):
 
 
 def test_no_token_is_cut_with_the_padding(users):
-    entities = users["encoder_entities"] = users["encoder_blocks"] + 1
-    cut = prediction._without_padding(prediction.user_inputs(users))
+    entities = users["encoder_blocks"] + 1
+    batch = users | {"encoder_entities": entities}
+    cut = prediction._without_padding(prediction.user_inputs(batch))
     assert cut.tokens.shape == cut.blocks.shape == cut.entities.shape == (2, 64)
     for kept, whole in zip((cut.tokens, cut.blocks), users.values(), strict=False):
         np.testing.assert_array_equal(kept, whole[:, :64])
