@@ -204,7 +204,8 @@ def main() -> None:
             sys.exit(1)
         compared = json.loads((pathlib.Path(output) / "compare.json").read_text())
     del compared["runs"]  # folders of this machine
-    names = {config["systems"][s].get("ITEM_INDEX", item_writing.DEFAULT) for s in wanted}
+    of_systems = [config.get("gin", {}) | config["systems"][system] for system in wanted]
+    names = {values.get("ITEM_INDEX", item_writing.DEFAULT) for values in of_systems}
     indices = {index: item_indices.report(config["corpus"], index) for index in sorted(names)}
     results = {"config": config, "compared": compared, "runs": runs, "indices": indices}
     if not args.systems:

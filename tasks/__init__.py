@@ -14,6 +14,7 @@ from tasks import (
     bpr,
     candidates,
     direct_yes_no,
+    distillation,
     entity_infilling,
     explanation,
     feature_explanation,
@@ -33,6 +34,7 @@ from tasks import (
 BUILT_IN = ("ml_100k",)
 FAMILIES = (
     *(retrieval, candidates, ranking, rating, mim, mlm, bpr, item_embedding),
+    distillation,
     *(like, next_yes_no, direct_yes_no),
     *(explanation, feature_explanation, review_summary, review_rating),
     entity_infilling,

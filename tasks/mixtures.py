@@ -3,10 +3,10 @@
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
 `{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
 five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
-them; `{corpus}_recsysllm` those and infilling. `{corpus}_templates`, for evaluation, has each task
-that has an unseen template beside the same with that template; `{corpus}_next_item`, likewise, is
-retrieval within the whole catalogue and among candidates. What a corpus has no ratings,
-reviews or explanations for is left out of all of them.
+them; `{corpus}_recsysllm` those and infilling; `{corpus}_distilled` retrieval and distillation.
+`{corpus}_templates`, for evaluation, has each task that has an unseen template beside the same with
+that template; `{corpus}_next_item`, likewise, is retrieval within the whole catalogue and among
+candidates. What a corpus has no ratings, reviews or explanations for is left out of all of them.
 """
 
 import seqio
@@ -55,6 +55,12 @@ RECSYSLLM_RATES = {
     "review_infilling": 0.05,  # the words of reviews; of a corpus that has them
 }
 
+# A retriever's knowledge, as targets in the words of retrieval; after `rec-align teach`.
+DISTILLED_RATES = {
+    "retrieval": 0.50,  # what was taken
+    "distillation": 0.50,  # what SASRec would have recommended instead
+}
+
 MIXTURES = {
     "aligned": RATES,
     "recommendation": {task: RATES[task] for task in RECOMMENDATION},
@@ -68,6 +74,7 @@ MIXTURES = {
         for family, tasks in P5_FAMILIES.items()
     },
     "recsysllm": RECSYSLLM_RATES,
+    "distilled": DISTILLED_RATES,
 }
 
 

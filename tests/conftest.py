@@ -9,14 +9,27 @@ import pytest
 from rec_align import prompts
 from rec_align.data import corpus, sources
 
-# What one test compiled the others need not, in this process, in those that it starts, and in all
-# workers: these have the environment of the process that started them.
+# Compiling is most of what the tests do. What one test compiled the others need not, in this
+# process, in those that it starts, and in all workers: these have the environment of the process
+# that started them. And tiny networks run faster than XLA could make them faster; see `optimized`.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
+
+
+@pytest.fixture
+def optimized():
+    """For a test that computes more than it compiles: XLA optimizes, as it does for users."""
+    import jax
+
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

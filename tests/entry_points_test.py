@@ -162,7 +162,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
+def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys, optimized):
     model = ["--gin_file=gin/models/tiny.gin", *NARROW, f"--gin.MODEL_DIR='{tmp_path}'"]
     training = [
         *model,

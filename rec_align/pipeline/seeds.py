@@ -16,7 +16,7 @@ from rec_align.pipeline.sources import is_train
 # What a draw is for. Two draws of one example never share a number.
 # SPANS also takes the number after its own.
 TEMPLATE, WINDOW, NEGATIVES, ORDER, MASK, SPANS = range(6)
-SHUFFLE, SHARE = 7, 8
+SHUFFLE, SHARE, TAUGHT = 7, 8, 9
 NUM_PURPOSES = 16
 
 _FRESH_STREAM_SEED = 20_240_400

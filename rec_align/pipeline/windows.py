@@ -22,6 +22,7 @@ from rec_align.pipeline.seeds import NUM_PURPOSES, SHUFFLE, WINDOW, uniform
 from rec_align.pipeline.sources import is_train
 
 EVERY_ITEM, SEVERAL, ONE = "every_item", "window", "one"
+_TILED = ("item_indices", "ratings", "taught_item_indices")  # an entry an item
 
 
 def _check_choice(function: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -74,12 +75,24 @@ def _held_out_history(batch: Batch, max_history: int) -> Batch:
     }
 
 
+def _taught(batch: Batch) -> tf.RaggedTensor:
+    """What each item stands for as a target: [batch, (n)].
+
+    Itself, where nothing is taught, or nothing of what stands before it is shown.
+    """
+    items = batch["item_indices"]
+    if "taught_item_indices" not in batch:
+        return items
+    shown = Rows.of(items.row_splits).positions > 0
+    return items.with_values(tf.where(shown, batch["taught_item_indices"].values, items.values))
+
+
 def _tile(batch: Batch, length: int) -> Batch:
     """Cuts each sequence into runs of `length` items, from a random phase on.
 
     Every item is in exactly one run a pass. Example: length 3, phase 1,
     items a b c d e -> a, b c d, e. Each run has the user's features, a seed of its own, and its
-    slice of `item_indices` and `ratings`.
+    slice of `item_indices`, `ratings` and `taught_item_indices`.
     """
     batch = _with_at_least(batch, 1)
     sizes = lengths_of(batch["item_indices"])
@@ -93,7 +106,7 @@ def _tile(batch: Batch, length: int) -> Batch:
     tiled["seed"] += tf.stack([tf.zeros_like(places), places * NUM_PURPOSES], axis=1)
     starts = tf.gather(tf.cast(batch["item_indices"].row_starts(), tf.int32), users)
     spans = tf.ragged.range(starts + begins, starts + ends)
-    for name in ("item_indices", "ratings"):
+    for name in [name for name in _TILED if name in batch]:
         tiled[name] = from_splits(tf.gather(batch[name].values, spans.values), spans.row_splits)
     return tiled
 
@@ -112,7 +125,8 @@ def next_item_windows(
     blocks 1 2 3. Target c sees the prompt (block 0) and a b; target a sees the prompt only.
 
     Args:
-      dataset: examples of a `CorpusSource`, with seeds.
+      dataset: examples of a `CorpusSource`, with seeds; those of `teaching.draw_taught_items` have
+        the taught items as targets.
       targets: "every_item": each user is cut into runs of `max_history` items from a random phase
         on, and each item of a run is a target that sees the items before it in the run; so each
         item is a target exactly once a pass. "window": one random place a user a pass; the history
@@ -154,7 +168,7 @@ def next_item_windows(
         return _keep(runs) | {
             "history_item_indices": shown,
             "history_blocks": _numbers(shown),
-            "target_item_indices": items,
+            "target_item_indices": _taught(runs),
             "target_blocks": _numbers(items),
         }
 
@@ -165,7 +179,7 @@ def next_item_windows(
         places = uniform(batch["seed"], WINDOW, 1, sizes)
         history = _newest(items, places, max_history)
         most = targets_per_window if targets == SEVERAL else 1
-        answers = slices(items, places, tf.minimum(places + most, sizes))
+        answers = slices(_taught(batch), places, tf.minimum(places + most, sizes))
         return _keep(batch) | {
             "history_item_indices": history,
             "history_blocks": tf.zeros_like(history),

@@ -1,0 +1,38 @@
+"""Let SASRec say what it would recommend at each place of a corpus's train split.
+
+  rec-align teach ml_100k
+  rec-align compile ml_100k_distilled --epochs 8 --out compiled/distilled
+
+SASRec is fitted on the train split, and its best items there are kept beside the corpus. The task
+CORPUS_distillation has them as targets, drawn by SASRec's own probabilities; the mixture
+CORPUS_distilled has it beside the retrieval task.
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", metavar="CORPUS")
+    parser.add_argument(
+        "--num-items", type=int, default=20, metavar="N", help="kept at each place (default 20)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of SASRec")
+    parser.add_argument("--force", action="store_true", help="make them anew if they are there")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    import os
+
+    if args.data_dir:
+        os.environ["TFDS_DATA_DIR"] = args.data_dir
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from rec_align import teaching
+
+    taught = teaching.teach(args.corpus, num_items=args.num_items, seed=args.seed, force=args.force)
+    num_places, num_items = taught.item_indices.shape
+    print(f"{num_items} items for each of the {num_places:,} places of {args.corpus}")
+    print(f"next: rec-align show {args.corpus}_distillation")
+    return 0

@@ -1,0 +1,113 @@
+"""Makes the taught items of a corpus: SASRec, fitted on train, ranks items at each of its places.
+
+Its best items, drawn by its probabilities, are the targets of `{corpus}_distillation`: a language
+model learns from them what a retriever knows beyond the one item that was taken.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from rec_align.baselines import protocol
+from rec_align.baselines.registry import BASELINES
+from rec_align.data import taught_items
+from rec_align.data.corpus import num_items_at_build
+from rec_align.data.taught_items import SHARES, TaughtItems
+from rec_align.eval import read_histories
+from rec_align.scored_runs import read_held_out
+
+TEACHER = "sasrec"
+_PLACES_AT_ONCE = 4096
+
+
+def teach(
+    corpus: str,
+    *,
+    num_items: int = 20,
+    seed: int = 0,
+    force: bool = False,
+    report: Callable[[str], None] = print,
+) -> TaughtItems:
+    """Makes the taught items, unless the same are there.
+
+    Nothing but the train split is learned; the validation split says when to stop.
+
+    Args:
+      corpus: a built corpus.
+      num_items: kept at each place.
+      seed: of the teacher.
+      force: make them anew where there are others.
+      report: takes each line of progress.
+
+    Raises:
+      ValueError: the corpus is not built, has others, or a number is out of range.
+    """
+    most = num_items_at_build(corpus) - 1
+    if not 1 <= num_items <= most:
+        raise ValueError(f"num_items={num_items}: choose 1 to {most}, one less than the catalogue")
+    options = {"teacher": TEACHER, "seed": seed, "num_items": num_items}
+    if taught_items.exists(corpus) and not force:
+        taught = taught_items.read(corpus)
+        if taught.options != options:
+            raise ValueError(
+                f"the taught items of corpus {corpus!r} were made with {taught.options}, and are "
+                f"wanted with {options}: give --force to make them anew"
+            )
+        report(f"the items of {corpus} are already taught")
+        return taught
+    histories = protocol.train_histories(read_histories(corpus, "train"))
+    report(f"fitting {TEACHER} on {len(histories):,} histories")
+    teacher = BASELINES[TEACHER](
+        histories,
+        num_items_at_build(corpus),
+        validation=read_held_out(corpus, "validation"),
+        seed=seed,
+        report=report,
+    )
+    item_indices, ends = [], []
+    with tqdm(desc="teach", total=sum(map(len, histories)), unit=" places") as bar:
+        for users, places in _chunks(histories):
+            found = _taught(teacher, histories, users, places, num_items)
+            item_indices.append(found[0])
+            ends.append(found[1])
+            bar.update(len(places))
+    taught = TaughtItems(
+        options=options,
+        begins=np.cumsum([0, *map(len, histories)]),
+        item_indices=np.concatenate(item_indices),
+        ends=np.concatenate(ends),
+    )
+    taught_items.write(corpus, taught)
+    return taught
+
+
+def _chunks(histories: protocol.Histories):
+    """Yields users [n] and places [n] of all places of all histories, in order."""
+    lengths = np.array([len(history) for history in histories])
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    places = np.arange(len(users)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    for begin in range(0, len(users), _PLACES_AT_ONCE):
+        chunk = slice(begin, begin + _PLACES_AT_ONCE)
+        yield users[chunk], places[chunk]
+
+
+def _taught(
+    teacher: protocol.Baseline,
+    histories: protocol.Histories,
+    users: np.ndarray,
+    places: np.ndarray,
+    num_items: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`item_indices` and `ends` of some places, each [n, num_items] int32."""
+    before = [histories[user][:place] for user, place in zip(users, places, strict=True)]
+    items = protocol.recommend(teacher, users, before, num_items, exclude_history=True)
+    scores = protocol.score_candidates(teacher, users, before, items).astype(np.float64)
+    first = places == 0
+    items[first, 0] = [histories[user][0] for user in users[first]]
+    scores[first, 0], scores[first, 1:] = 0.0, -np.inf
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    ends = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+    ends[:, -1] = 1.0
+    # Of items that there are too few of, -1 is never drawn: its share is 0.
+    return np.maximum(items, 0).astype(np.int32), np.rint(ends * SHARES).astype(np.int32)

@@ -1,0 +1,189 @@
+"""Taught items: a teacher ranks each place, and its shares decide what SeqIO examples ask for."""
+
+import collections
+
+import numpy as np
+import pytest
+import seqio
+
+from rec_align import teaching
+from rec_align.baselines import protocol
+from rec_align.baselines.registry import BASELINES
+from rec_align.cli.main import main as rec_align_cli
+from rec_align.data import corpus, taught_items
+from rec_align.data.taught_items import SHARES, TaughtItems
+from rec_align.eval import read_histories
+from tests.pipeline import small_corpus
+from tests.pipeline.sampling_test import histories, with_seeds
+
+SHOP = "small_shop"
+LENGTHS = {"inputs": 256, "targets": 128}
+
+
+class ByIndex:
+    """A teacher that prefers items by their index, twice as much as the one before."""
+
+    def __init__(self, num_items: int):
+        self.num_items = num_items
+
+    def score(self, users, histories):
+        return np.tile(np.arange(self.num_items, dtype=np.float32) * np.log(2), (len(users), 1))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("taught")
+    small_corpus.build(data_dir)
+    return data_dir
+
+
+@pytest.fixture
+def shop(data_dir, monkeypatch):
+    """The small corpus, taught by `ByIndex`."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    import tasks
+
+    tasks.register_built_corpora()
+    monkeypatch.setitem(BASELINES, teaching.TEACHER, lambda _, num_items, **__: ByIndex(num_items))
+    teaching.teach(SHOP, num_items=3, force=True, report=len)
+    return SHOP
+
+
+def train_histories() -> list[np.ndarray]:
+    return protocol.train_histories(read_histories(SHOP, "train"))
+
+
+def test_each_place_has_the_best_items_that_were_not_taken_before(shop):
+    taught = taught_items.read(shop)
+    num_items = corpus.num_items_at_build(shop)
+    for user, history in enumerate(train_histories()):
+        places = range(taught.begins[user], taught.begins[user + 1])
+        assert len(places) == len(history)
+        for number, place in enumerate(places):
+            if number == 0:
+                assert taught.item_indices[place, 0] == history[0]
+                assert (taught.ends[place] == SHARES).all()
+                continue
+            left = sorted(set(range(num_items)) - set(history[:number]), reverse=True)[:3]
+            assert taught.item_indices[place].tolist() == left
+            weights = 2.0 ** np.array(left)
+            expected = np.cumsum(weights) / weights.sum() * SHARES
+            np.testing.assert_allclose(taught.ends[place], expected, atol=1)
+
+
+def test_targets_are_drawn_by_the_teachers_shares(shop, monkeypatch):
+    from rec_align.pipeline import teaching as drawing
+
+    taught = TaughtItems(
+        options={},
+        begins=np.array([0, 3, 5]),
+        item_indices=np.array([[7, 0], [1, 2], [3, 4], [8, 0], [5, 6]], np.int32),
+        ends=np.array([[1, 1], [0.25, 1], [0.5, 1], [1, 1], [1, 1]]) * SHARES // 1,
+    )
+    taught = TaughtItems(**{**vars(taught), "ends": taught.ends.astype(np.int32)})
+    monkeypatch.setattr(taught_items, "read", lambda _: taught)
+    dataset = with_seeds(histories([7, 9, 9], [8, 9])).repeat(2000)
+    drawn = collections.Counter()
+    for example in drawing.draw_taught_items(dataset, corpus=shop).as_numpy_iterator():
+        found = example["taught_item_indices"].tolist()
+        assert found[0] == example["item_indices"][0]
+        if example["user_index"] == 1:
+            assert found == [8, 5]  # the second has no share
+        else:
+            drawn.update(enumerate(found[1:]))
+    assert set(drawn) == {(0, 1), (0, 2), (1, 3), (1, 4)}
+    # Five standard errors of 2,000 draws, and no more of one with the other than chance.
+    assert drawn[0, 1] / 2000 == pytest.approx(0.25, abs=0.05)
+    assert drawn[1, 3] / 2000 == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("targets", ["every_item", "one"])
+def test_the_task_asks_for_what_is_taught(shop, targets):
+    import gin
+
+    titles = corpus.read_catalogue(shop).texts
+    taught = taught_items.read(shop)
+    task = seqio.get_mixture_or_task(f"{shop}_distillation")
+    with gin.unlock_config():
+        gin.bind_parameter("next_item_windows.targets", targets)
+    try:
+        found = list(task.get_dataset(LENGTHS, "train", seed=0, num_epochs=20).as_numpy_iterator())
+    finally:
+        gin.clear_config()
+    by_user = train_histories()
+    num_taught = 0
+    for example in found:
+        user = int(example["user_index"])
+        taken = [titles[item] for item in by_user[user]]
+        allowed = [
+            {titles[item] for item in taught.item_indices[place]}
+            for place in range(taught.begins[user], taught.begins[user + 1])
+        ]
+        answers = example["targets_pretokenized"].decode().split(" | ")
+        shown = example["inputs_pretokenized"].decode()
+        history = [name for name in taken if f" {name};" in shown]
+        begin = taken.index(history[0]) if history else 0
+        if targets == "one":
+            assert len(answers) == 1 and answers[0] in allowed[begin + len(history)]
+            assert answers[0] not in history
+            num_taught += 1
+            continue
+        # The first of a run has nothing before it, so it is the item itself.
+        assert not history or answers[0] == history[0]
+        for number, answer in enumerate(answers[1:], begin + 1):
+            assert answer in allowed[number] and answer not in taken[:number]
+            num_taught += 1
+    assert num_taught > 50
+
+
+def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch):
+    """The teacher is given the train split and, to stop, the validation targets; no more."""
+    given = {}
+
+    def fit(histories, num_items, *, validation, seed, report):
+        given.update(histories=histories, validation=validation, seed=seed)
+        return ByIndex(num_items)
+
+    monkeypatch.setitem(BASELINES, teaching.TEACHER, fit)
+    teaching.teach(shop, num_items=2, seed=4, force=True, report=len)
+    for one, other in zip(given["histories"], train_histories(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = {
+        int(e["user_index"]): int(e["item_indices"][-1]) for e in read_histories(shop, "validation")
+    }
+    validation = given["validation"]
+    assert (
+        dict(zip(validation.users.tolist(), validation.targets.tolist(), strict=True)) == expected
+    )
+    assert given["seed"] == 4
+
+
+def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypatch, capsys):
+    """With SASRec itself."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    command = ["teach", SHOP, "--num-items", "4"]
+    assert rec_align_cli([*command, "--force"]) == 0
+    out = capsys.readouterr().out
+    num_places = sum(map(len, train_histories()))
+    assert "SASRec: epoch" in out and f"4 items for each of the {num_places:,} places" in out
+    taught = taught_items.read(SHOP)
+    for user, history in enumerate(train_histories()):
+        for number, place in enumerate(range(*taught.begins[user : user + 2])):
+            assert not set(taught.item_indices[place]) & set(history[:number])
+            assert len(set(taught.item_indices[place])) == 4 or number == 0
+    assert rec_align_cli(command) == 0
+    assert "already taught" in capsys.readouterr().out
+    assert rec_align_cli([*command, "--seed", "1"]) == 1
+    assert "give --force" in capsys.readouterr().err
+    assert rec_align_cli(["teach", SHOP, "--num-items", "12"]) == 1
+    assert "choose 1 to 11" in capsys.readouterr().err
+
+
+def test_without_taught_items_the_task_says_how_to_make_them(data_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    import tasks
+
+    tasks.register_built_corpora()
+    for name in ("unrated_shop_distillation", "unrated_shop_distilled"):
+        with pytest.raises(ValueError, match="rec-align teach unrated_shop"):
+            seqio.get_mixture_or_task(name).get_dataset(LENGTHS, "train")
