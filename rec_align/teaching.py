@@ -19,6 +19,7 @@ from rec_align.scored_runs import read_held_out
 
 TEACHER = "sasrec"
 _PLACES_AT_ONCE = 4096
+_MOST_ITEMS = 2**28  # of all places: a constant of TensorFlow's graph is below 2 GB
 
 
 def teach(
@@ -57,6 +58,12 @@ def teach(
         report(f"the items of {corpus} are already taught")
         return taught
     histories = protocol.train_histories(read_histories(corpus, "train"))
+    num_places = sum(map(len, histories))
+    if num_places * num_items > _MOST_ITEMS:
+        raise ValueError(
+            f"num_items={num_items}: for the {num_places:,} places of corpus {corpus!r} at most "
+            f"{_MOST_ITEMS // num_places} can be kept"
+        )
     report(f"fitting {TEACHER} on {len(histories):,} histories")
     teacher = BASELINES[TEACHER](
         histories,
@@ -66,7 +73,7 @@ def teach(
         report=report,
     )
     item_indices, ends = [], []
-    with tqdm(desc="teach", total=sum(map(len, histories)), unit=" places") as bar:
+    with tqdm(desc="teach", total=num_places, unit=" places") as bar:
         for users, places in _chunks(histories):
             found = _taught(teacher, histories, users, places, num_items)
             item_indices.append(found[0])
