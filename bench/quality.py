@@ -27,6 +27,7 @@ import measuring
 
 from rec_align import item_indices
 from rec_align.cli.main import main as rec_align
+from rec_align.data import taught_items
 from rec_align.data.corpus import read_manifest
 from rec_align.pipeline import item_writing
 
@@ -95,14 +96,16 @@ def _train_compiled(
     config: dict[str, Any],
     mixture: str,
     index_sha256: str,
+    taught: list[str | None],
     values: dict[str, Any],
 ) -> None:
     """Trains from the compiled mixture, which is made beside the runs where it is not there.
 
-    It is known by the corpus, the digest of the item index, and the number of epochs.
+    It is known by the corpus, the digests of the item index and of what is taught, and the number
+    of epochs.
     """
     epochs = config["compiled_epochs"]
-    drawn_from = json.dumps([index_sha256, read_manifest(config["corpus"]), epochs])
+    drawn_from = json.dumps([index_sha256, read_manifest(config["corpus"]), epochs, *taught])
     name = f"{mixture}_{hashlib.sha256(drawn_from.encode()).hexdigest()[:8]}"
     compiled = folder.parent / "compiled" / name
     if not (compiled / "manifest.json").exists():
@@ -138,7 +141,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index_sha256 = item_writing.open_writing(corpus).sha256
-    description = [model, mixture, both, training, scoring, index_sha256, *gin_files]
+    taught = [taught_items.sha256(corpus)] if mixture.endswith("_distilled") else []
+    description = [model, mixture, both, training, scoring, index_sha256, *taught, *gin_files]
     if "compiled_epochs" in config:
         if gin_files:
             raise ValueError(f"{gin_files}: train-compiled takes none; leave compiled_epochs")
@@ -162,7 +166,7 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     found = folder / "eval_test/metrics.json"
     if not found.exists():
         if "compiled_epochs" in config:
-            _train_compiled(folder, config, mixture, index_sha256, both | training)
+            _train_compiled(folder, config, mixture, index_sha256, taught, both | training)
         else:
             _call("train", folder, mixture, bindings(both | training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"

@@ -15,17 +15,19 @@ from rec_align.data import taught_items
 from rec_align.data.corpus import num_items_at_build
 from rec_align.data.taught_items import SHARES, TaughtItems
 from rec_align.eval import read_histories
+from rec_align.metrics.ranking import NO_ITEM
+from rec_align.pipeline.batches import leave_accelerators_alone
 from rec_align.scored_runs import read_held_out
 
 TEACHER = "sasrec"
+_USUAL_ITEMS = 20
 _PLACES_AT_ONCE = 4096
-_MOST_ITEMS = 2**28  # of all places: a constant of TensorFlow's graph is below 2 GB
 
 
 def teach(
     corpus: str,
     *,
-    num_items: int = 20,
+    num_items: int | None = None,
     seed: int = 0,
     force: bool = False,
     report: Callable[[str], None] = print,
@@ -36,7 +38,7 @@ def teach(
 
     Args:
       corpus: a built corpus.
-      num_items: kept at each place.
+      num_items: kept at each place; None: 20, or one less than the catalogue has.
       seed: of the teacher.
       force: make them anew where there are others.
       report: takes each line of progress.
@@ -45,8 +47,11 @@ def teach(
       ValueError: the corpus is not built, has others, or a number is out of range.
     """
     most = num_items_at_build(corpus) - 1
+    num_items = min(_USUAL_ITEMS, most) if num_items is None else num_items
     if not 1 <= num_items <= most:
-        raise ValueError(f"num_items={num_items}: choose 1 to {most}, one less than the catalogue")
+        raise ValueError(
+            f"--num-items {num_items}: choose 1 to {most}, one less than the catalogue"
+        )
     options = {"teacher": TEACHER, "seed": seed, "num_items": num_items}
     if taught_items.exists(corpus) and not force:
         taught = taught_items.read(corpus)
@@ -57,13 +62,8 @@ def teach(
             )
         report(f"the items of {corpus} are already taught")
         return taught
+    leave_accelerators_alone()
     histories = protocol.train_histories(read_histories(corpus, "train"))
-    num_places = sum(map(len, histories))
-    if num_places * num_items > _MOST_ITEMS:
-        raise ValueError(
-            f"num_items={num_items}: for the {num_places:,} places of corpus {corpus!r} at most "
-            f"{_MOST_ITEMS // num_places} can be kept"
-        )
     report(f"fitting {TEACHER} on {len(histories):,} histories")
     teacher = BASELINES[TEACHER](
         histories,
@@ -73,7 +73,7 @@ def teach(
         report=report,
     )
     item_indices, ends = [], []
-    with tqdm(desc="teach", total=num_places, unit=" places") as bar:
+    with tqdm(desc="teach", total=sum(map(len, histories)), unit=" places") as bar:
         for users, places in _chunks(histories):
             found = _taught(teacher, histories, users, places, num_items)
             item_indices.append(found[0])
@@ -110,11 +110,13 @@ def _taught(
     before = [histories[user][:place] for user, place in zip(users, places, strict=True)]
     items = protocol.recommend(teacher, users, before, num_items, exclude_history=True)
     scores = protocol.score_candidates(teacher, users, before, items).astype(np.float64)
-    first = places == 0
-    items[first, 0] = [histories[user][0] for user in users[first]]
-    scores[first, 0], scores[first, 1:] = 0.0, -np.inf
+    # Nothing is before the first item, and who has taken everything has nothing left to take.
+    itself = (places == 0) | (items[:, 0] == NO_ITEM)
+    taken = zip(users[itself], places[itself], strict=True)
+    items[itself, 0] = [histories[user][place] for user, place in taken]
+    items[itself, 1:] = NO_ITEM
+    scores[itself, 0], scores[itself, 1:] = 0.0, -np.inf
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     ends = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
     ends[:, -1] = 1.0
-    # Of items that there are too few of, -1 is never drawn: its share is 0.
-    return np.maximum(items, 0).astype(np.int32), np.rint(ends * SHARES).astype(np.int32)
+    return items.astype(np.int32), np.rint(ends * SHARES).astype(np.int32)

@@ -1,7 +1,8 @@
 """`{corpus}_distillation`: a history -> an item that SASRec would recommend next.
 
 The prompts are those of `{corpus}_retrieval`, so that what a retriever knows is asked for in the
-same words. `rec-align teach CORPUS` makes what it needs, and without that it says so.
+same words. `rec-align teach CORPUS` makes what it needs, and without that it says so. SASRec knows
+train alone: where it recommends what a user took later, that is a good guess and no leak.
 """
 
 import functools

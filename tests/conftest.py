@@ -22,14 +22,19 @@ BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
 
 
 @pytest.fixture
-def optimized():
+def optimized(monkeypatch):
     """For a test that computes more than it compiles: XLA optimizes, as it does for users."""
     import jax
 
+    def disable(optimizations: bool) -> None:
+        jax.config.update("jax_disable_most_optimizations", optimizations)
+        jax.clear_caches()  # what is compiled already would stay as it was
+
     before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")  # for processes that it starts
+    disable(False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    disable(before)
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def test_what_is_missing_is_named(data_dir, tmp_path, capsys):
     assert "no checkpoint in" in capsys.readouterr().err
 
 
-def test_training_resumes_bit_for_bit(data_dir, tmp_path):
+def test_training_resumes_bit_for_bit(data_dir, tmp_path, optimized):
     """The real pipeline and network: two and two steps end with the weights of four."""
 
     def run(name, steps):

@@ -7,12 +7,13 @@ import pytest
 import seqio
 
 from rec_align import teaching
-from rec_align.baselines import protocol
+from rec_align.baselines import protocol, sasrec
 from rec_align.baselines.registry import BASELINES
 from rec_align.cli.main import main as rec_align_cli
 from rec_align.data import corpus, taught_items
 from rec_align.data.taught_items import SHARES, TaughtItems
 from rec_align.eval import read_histories
+from rec_align.training.compiled import CompiledMixture
 from tests.pipeline import small_corpus
 from tests.pipeline.sampling_test import histories, with_seeds
 
@@ -74,13 +75,13 @@ def test_each_place_has_the_best_items_that_were_not_taken_before(shop):
 def test_targets_are_drawn_by_the_teachers_shares(shop, monkeypatch):
     from rec_align.pipeline import teaching as drawing
 
+    shares = np.array([[1, 1], [0.25, 1], [0.5, 1], [1, 1], [1, 1]])
     taught = TaughtItems(
         options={},
         begins=np.array([0, 3, 5]),
-        item_indices=np.array([[7, 0], [1, 2], [3, 4], [8, 0], [5, 6]], np.int32),
-        ends=np.array([[1, 1], [0.25, 1], [0.5, 1], [1, 1], [1, 1]]) * SHARES // 1,
+        item_indices=np.array([[7, -1], [1, 2], [3, 4], [8, -1], [5, 6]], np.int32),
+        ends=(shares * SHARES).astype(np.int32),
     )
-    taught = TaughtItems(**{**vars(taught), "ends": taught.ends.astype(np.int32)})
     monkeypatch.setattr(taught_items, "read", lambda _: taught)
     dataset = with_seeds(histories([7, 9, 9], [8, 9])).repeat(2000)
     drawn = collections.Counter()
@@ -88,16 +89,16 @@ def test_targets_are_drawn_by_the_teachers_shares(shop, monkeypatch):
         found = example["taught_item_indices"].tolist()
         assert found[0] == example["item_indices"][0]
         if example["user_index"] == 1:
-            assert found == [8, 5]  # the second has no share
+            assert found == [8, 5]  # the other has no share
         else:
-            drawn.update(enumerate(found[1:]))
-    assert set(drawn) == {(0, 1), (0, 2), (1, 3), (1, 4)}
-    # Five standard errors of 2,000 draws, and no more of one with the other than chance.
-    assert drawn[0, 1] / 2000 == pytest.approx(0.25, abs=0.05)
-    assert drawn[1, 3] / 2000 == pytest.approx(0.5, abs=0.06)
+            drawn[tuple(found[1:])] += 1
+    expected = {(1, 3): 1 / 8, (1, 4): 1 / 8, (2, 3): 3 / 8, (2, 4): 3 / 8}  # places draw apart
+    assert drawn.keys() == expected.keys() and drawn.total() == 2000
+    for pair, share in expected.items():
+        assert drawn[pair] / 2000 == pytest.approx(share, abs=5 * (share / 2000) ** 0.5)
 
 
-@pytest.mark.parametrize("targets", ["every_item", "one"])
+@pytest.mark.parametrize("targets", ["every_item", "window", "one"])
 def test_the_task_asks_for_what_is_taught(shop, targets):
     import gin
 
@@ -123,7 +124,7 @@ def test_the_task_asks_for_what_is_taught(shop, targets):
         shown = example["inputs_pretokenized"].decode()
         history = [name for name in taken if f" {name};" in shown]
         begin = taken.index(history[0]) if history else 0
-        if targets == "one":
+        if targets != "every_item":
             assert len(answers) == 1 and answers[0] in allowed[begin + len(history)]
             assert answers[0] not in history
             num_taught += 1
@@ -134,6 +135,59 @@ def test_the_task_asks_for_what_is_taught(shop, targets):
             assert answer in allowed[number] and answer not in taken[:number]
             num_taught += 1
     assert num_taught > 50
+
+
+def test_golden_text(shop):
+    """The train split has two items of cat's: the last item of all is taught after the first."""
+    at_build = corpus.num_items_at_build(shop)
+    taught = TaughtItems(
+        options={},
+        begins=taught_items.read(shop).begins,
+        item_indices=np.full((sum(map(len, train_histories())), 1), at_build - 1, np.int32),
+        ends=np.full((sum(map(len, train_histories())), 1), SHARES, np.int32),
+    )
+    taught_items.write(shop, taught)
+    task = seqio.get_mixture_or_task(f"{shop}_distillation")
+    found = {
+        (example["inputs_pretokenized"], example["targets_pretokenized"])
+        for example in task.get_dataset(LENGTHS, "train", seed=0, num_epochs=40).as_numpy_iterator()
+        if example["user_index"] == small_corpus.user_index("cat")
+    }
+    last = corpus.read_catalogue(shop).texts[at_build - 1]
+    expected = (
+        "Recommend the next item. History: Side Table;",
+        f"Side Table | {last}",
+    )
+    assert tuple(text.encode() for text in expected) in found
+
+
+def test_the_mixture_draws_both_and_is_known_by_what_is_taught(shop, tmp_path):
+    from rec_align.pipeline import compiling
+
+    def compiled(name):
+        return compiling.compile_mixture(
+            f"{shop}_distilled", tmp_path / name, num_epochs=1, task_feature_lengths=LENGTHS
+        )
+
+    manifest = compiled("one")
+    assert manifest["tasks"] == {f"{shop}_retrieval": 0.5, f"{shop}_distillation": 0.5}
+    assert manifest["taught_items_sha256"] == taught_items.sha256(shop)
+    rows = CompiledMixture.open(tmp_path / "one").train["decoder_target_tokens"]
+    teaching.teach(shop, num_items=1, force=True, report=len)
+    assert compiled("other")["taught_items_sha256"] != manifest["taught_items_sha256"]
+    assert (
+        rows.tobytes()
+        != CompiledMixture.open(tmp_path / "other").train["decoder_target_tokens"].tobytes()
+    )
+
+
+def test_who_has_taken_everything_is_taught_what_he_takes_again():
+    history = np.array([2, 0, 1, 0])
+    users, places = np.zeros(4, int), np.arange(4)
+    items, ends = teaching._taught(ByIndex(3), [history], users, places, 2)
+    assert items.tolist() == [[2, -1], [1, 0], [1, -1], [0, -1]]
+    assert ends[:, 0].tolist() == [SHARES, round(SHARES * 2 / 3), SHARES, SHARES]
+    assert (ends[:, 1] == SHARES).all()
 
 
 def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch):
@@ -160,6 +214,7 @@ def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch)
 
 def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypatch, capsys):
     """With SASRec itself."""
+    monkeypatch.setattr(sasrec, "LEAST_STEPS", 2)
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     command = ["teach", SHOP, "--num-items", "4"]
     assert rec_align_cli([*command, "--force"]) == 0

@@ -14,7 +14,7 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS")
     parser.add_argument(
-        "--num-items", type=int, default=20, metavar="N", help="kept at each place (default 20)"
+        "--num-items", type=int, metavar="N", help="kept at each place (default 20)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of SASRec")
     parser.add_argument("--force", action="store_true", help="make them anew if they are there")
@@ -34,5 +34,4 @@ def run(args: argparse.Namespace) -> int:
     taught = teaching.teach(args.corpus, num_items=args.num_items, seed=args.seed, force=args.force)
     num_places, num_items = taught.item_indices.shape
     print(f"{num_items} items for each of the {num_places:,} places of {args.corpus}")
-    print(f"next: rec-align show {args.corpus}_distillation")
     return 0

@@ -6,6 +6,7 @@
   train_item_counts.npy      int64 [num_items], interactions of each item in train
   vocabulary/spiece.model    SentencePiece, trained on the corpus's own train-side text
   corpus.json                the manifest: inputs, options, counts, what was skipped
+  taught_items.npz           what a teacher recommends (see `taught_items`), after `rec-align teach`
   reviews/                   a TFDS dataset of its own (see `reviews_tfds`), where there are any
 
 Raw user ids are not kept. `user_index` is the rank of a user's id by SHA-256 among the kept users,
@@ -211,8 +212,9 @@ def build_corpus(
                 report("its vocabulary was trained with other template texts than today's")
             return manifest, False
 
-    if (final / "item_indices").exists():
-        report(f"the item indices of {name} go with the old corpus: make them anew")
+    for made, what in (("item_indices", "item indices"), ("taught_items.npz", "taught items")):
+        if (final / made).exists():
+            report(f"the {what} of {name} go with the old corpus: make them anew")
     histories_tfds.check_name(name)
     with _folder(final if on_beam else None) as folder:
         reader = on_beam(beam_options, folder) if on_beam else user_log.Streamed()

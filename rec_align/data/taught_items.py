@@ -5,6 +5,7 @@ draws its targets from.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -23,12 +24,14 @@ SHARES = 2**30  # the whole of `TaughtItems.ends`
 class TaughtItems:
     """The best items for each place of each train history, by what stands before it.
 
-    Place 0 has nothing before it: its one item is the one that stands there.
+    Place 0 has nothing before it, and after some there is nothing left to take: there the one item
+    is that which stands at the place.
 
     Attributes:
       options: how they were made.
       begins: [num_users + 1] int64; the places of user u are begins[u]:begins[u + 1].
-      item_indices: [places, n] int32, best first; none that the user had before the place.
+      item_indices: [places, n] int32, best first, none that the user had before the place; -1, of
+        share 0, where there are fewer.
       ends: [places, n] int32, rising to `SHARES` in each row: item j is to be drawn by the numbers
         from ends[j - 1] (0 for the first) up to ends[j].
     """
@@ -42,6 +45,11 @@ class TaughtItems:
 def exists(corpus: str) -> bool:
     """Whether a corpus has taught items."""
     return _path(corpus).exists()
+
+
+def sha256(corpus: str) -> str | None:
+    """The digest of what a corpus is taught; None where it is taught nothing."""
+    return hashlib.sha256(_path(corpus).read_bytes()).hexdigest() if exists(corpus) else None
 
 
 def write(corpus: str, taught: TaughtItems) -> None:

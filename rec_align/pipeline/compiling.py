@@ -23,6 +23,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import rec_align
+from rec_align.data import taught_items
 from rec_align.data.corpus import corpus_dir
 from rec_align.pipeline import batches
 from rec_align.pipeline.rating_targets import first_other_rating, rating_tokens
@@ -58,7 +59,7 @@ def compile_mixture(
     """Writes a mixture's training rows, and the validation rows of one task.
 
     The files are made in a folder beside `directory` and renamed, so an interrupted run leaves
-    nothing there. The same arguments and corpus give the same bytes.
+    nothing there. The same arguments, corpus and taught items give the same bytes.
 
     Args:
       name: a registered mixture or task of a built corpus.
@@ -154,6 +155,7 @@ def describe(
         "seed": seed,
         "corpus": vocabulary.corpus,
         "corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest(),
+        "taught_items_sha256": taught_items.sha256(vocabulary.corpus),
         "vocabulary_sha256": vocabulary.sha256,
         "vocab_size": vocabulary.vocab_size,
         "rating_tokens": written,

@@ -126,7 +126,7 @@ def next_item_windows(
 
     Args:
       dataset: examples of a `CorpusSource`, with seeds; those of `teaching.draw_taught_items` have
-        the taught items as targets.
+        the taught items as targets, and one in the mode "window".
       targets: "every_item": each user is cut into runs of `max_history` items from a random phase
         on, and each item of a run is a target that sees the items before it in the run; so each
         item is a target exactly once a pass. "window": one random place a user a pass; the history
@@ -178,7 +178,9 @@ def next_item_windows(
         sizes = lengths_of(items)
         places = uniform(batch["seed"], WINDOW, 1, sizes)
         history = _newest(items, places, max_history)
-        most = targets_per_window if targets == SEVERAL else 1
+        # A later item was taught with those between, which are not shown.
+        several = targets == SEVERAL and "taught_item_indices" not in batch
+        most = targets_per_window if several else 1
         answers = slices(_taught(batch), places, tf.minimum(places + most, sizes))
         return _keep(batch) | {
             "history_item_indices": history,

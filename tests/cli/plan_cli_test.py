@@ -80,7 +80,7 @@ def refusals():
         "from rec_align.cli.main import main\n"
         "for arguments in json.loads(sys.argv[1]):\n"
         "    if os.fork():\n"
-        "        os.wait()\n"
+        "        assert os.wait()[1] == 0, arguments\n"
         "        continue\n"
         "    out, err = io.StringIO(), io.StringIO()\n"
         "    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):\n"
@@ -93,8 +93,9 @@ def refusals():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
+        timeout=300,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(REFUSED, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
