@@ -175,6 +175,7 @@ def main() -> None:
             "baselines_beauty": lambda: of_baselines("beauty"),
             "ratings_ml_100k": lambda: ratings_table(read("quality/ratings_ml_100k")),
             "network_beauty": lambda: of_experiment("network_beauty", WITH_AND_WITHOUT_HISTORY),
+            "distilled_beauty": lambda: of_experiment("distilled_beauty", WITH_AND_WITHOUT_HISTORY),
             "next_item_beauty": lambda: of_experiment("next_item_beauty", WITH_AND_WITHOUT_HISTORY),
             "next_item_ml_100k": lambda: of_experiment(
                 "next_item_ml_100k", WITH_AND_WITHOUT_HISTORY
