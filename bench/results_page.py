@@ -27,8 +27,10 @@ def of_experiment(name: str, columns: Mapping[str, str] = WHOLE_CATALOGUE) -> st
     for system, found in record["compared"]["systems"].items():
         metrics, length, runs = found["metrics"], "", ""
         if system in record["runs"]:
-            index = record["config"]["systems"][system].get("ITEM_INDEX", "title")
-            length = record["indices"][index].split(" tokens an item", 1)[0].rsplit(" ", 1)[1]
+            config = record["config"]
+            values = config.get("gin", {}) | config["systems"][system]
+            index = record["indices"][values.get("ITEM_INDEX", "title")]
+            length = index.split(" tokens an item", 1)[0].rsplit(" ", 1)[1]
             runs = found["num_runs"]
         cells = [_mean_and_spread(metrics, metric) for metric in columns]
         rows.append((system, runs, length, *cells))
