@@ -30,7 +30,7 @@ def optimized(monkeypatch):
         jax.config.update("jax_disable_most_optimizations", optimizations)
         jax.clear_caches()  # what is compiled already would stay as it was
 
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.values["jax_disable_most_optimizations"]
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")  # for processes that it starts
     disable(False)
     yield

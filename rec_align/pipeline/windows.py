@@ -76,10 +76,7 @@ def _held_out_history(batch: Batch, max_history: int) -> Batch:
 
 
 def _taught(batch: Batch) -> tf.RaggedTensor:
-    """What each item stands for as a target: [batch, (n)].
-
-    Itself, where nothing is taught, or nothing of what stands before it is shown.
-    """
+    """[batch, (n)] targets: the items, or where one before is shown what was taught for them."""
     items = batch["item_indices"]
     if "taught_item_indices" not in batch:
         return items
