@@ -72,31 +72,25 @@ def teach(
         seed=seed,
         report=report,
     )
+    begins = np.cumsum([0, *map(len, histories)])
+    users = np.repeat(np.arange(len(histories)), np.diff(begins))
+    places = np.arange(len(users)) - begins[users]
     item_indices, ends = [], []
-    with tqdm(desc="teach", total=sum(map(len, histories)), unit=" places") as bar:
-        for users, places in _chunks(histories):
-            found = _taught(teacher, histories, users, places, num_items)
+    with tqdm(desc="teach", total=len(places), unit=" places") as bar:
+        for begin in range(0, len(places), _PLACES_AT_ONCE):
+            chunk = slice(begin, begin + _PLACES_AT_ONCE)
+            found = _taught(teacher, histories, users[chunk], places[chunk], num_items)
             item_indices.append(found[0])
             ends.append(found[1])
-            bar.update(len(places))
+            bar.update(len(found[0]))
     taught = TaughtItems(
         options=options,
-        begins=np.cumsum([0, *map(len, histories)]),
+        begins=begins,
         item_indices=np.concatenate(item_indices),
         ends=np.concatenate(ends),
     )
     taught_items.write(corpus, taught)
     return taught
-
-
-def _chunks(histories: protocol.Histories):
-    """Yields users [n] and places [n] of all places of all histories, in order."""
-    lengths = np.array([len(history) for history in histories])
-    users = np.repeat(np.arange(len(lengths)), lengths)
-    places = np.arange(len(users)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    for begin in range(0, len(users), _PLACES_AT_ONCE):
-        chunk = slice(begin, begin + _PLACES_AT_ONCE)
-        yield users[chunk], places[chunk]
 
 
 def _taught(
@@ -108,8 +102,8 @@ def _taught(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`item_indices` and `ends` of some places, each [n, num_items] int32."""
     before = [histories[user][:place] for user, place in zip(users, places, strict=True)]
-    items = protocol.recommend(teacher, users, before, num_items, exclude_history=True)
-    scores = protocol.score_candidates(teacher, users, before, items).astype(np.float64)
+    items, scores = protocol.best_items(teacher, users, before, num_items, exclude_history=True)
+    scores = scores.astype(np.float64)
     # Nothing is before the first item, and who has taken everything has nothing left to take.
     itself = (places == 0) | (items[:, 0] == NO_ITEM)
     taken = zip(users[itself], places[itself], strict=True)

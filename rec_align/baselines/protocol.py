@@ -169,7 +169,26 @@ def recommend(
       >>> recommend(Popularity([5, 9]), [0], [[1]], 2, exclude_history=True).tolist()
       [[0, -1]]
     """
+    return best_items(baseline, users, histories, k, exclude_history=exclude_history)[0]
+
+
+def best_items(
+    baseline: Baseline,
+    users: np.ndarray,
+    histories: Histories,
+    k: int,
+    *,
+    exclude_history: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `recommend` returns, and the scores: [n, k] float32, -inf where there are no more items.
+
+    Example:
+      >>> from rec_align.baselines.popularity import Popularity
+      >>> best_items(Popularity([5, 9]), [0], [[]], 3)[1].tolist()
+      [[9.0, 5.0, -inf]]
+    """
     lists = np.full((len(histories), k), NO_ITEM, np.int64)
+    scores_of_lists = np.full((len(histories), k), -np.inf, np.float32)
     for rows, scores in _scores(baseline, users, histories, exclude_history):
         width = min(k, scores.shape[1])
         least = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
@@ -177,7 +196,8 @@ def recommend(
             items = np.flatnonzero((of_row >= at_least) & (of_row > -np.inf))
             best = items[np.argsort(-of_row[items], kind="stable")[:width]]
             lists[row, : len(best)] = best
-    return lists
+            scores_of_lists[row, : len(best)] = of_row[best]
+    return lists, scores_of_lists
 
 
 def score_candidates(

@@ -12,6 +12,8 @@ and of the train split alone, and lie in the corpus's folder, in item_indices/.
 
 import argparse
 
+from rec_align.cli import task_arguments
+
 KINDS = ("semantic", "collaborative")
 ENCODERS = ("t5", "sentence")
 QUANTIZERS = ("rq_vae", "residual_kmeans")
@@ -47,17 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_argument("corpus", metavar="CORPUS")
     report.add_argument("names", metavar="INDEX", nargs="+", help="as in ITEM_INDEX")
     for action in (build, extend, report):
-        action.add_argument(
-            "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-        )
+        task_arguments.add_data_dir(action)
 
 
 def run(args: argparse.Namespace) -> int:
-    import os
-
-    if args.data_dir:
-        os.environ["TFDS_DATA_DIR"] = args.data_dir
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    task_arguments.use_data_dir(args)
     from rec_align import item_indices
 
     if args.action == "report":

@@ -13,9 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, lengths: str, of: str = "t
         metavar="I,T",
         help=f"{of} inputs, targets (default {lengths})",
     )
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--import", action="append", default=[], dest="imports", metavar="MODULE",
         help="a module with tasks of your own; may be repeated",
@@ -33,6 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, lengths: str, of: str = "t
     )
 
 
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Adds --data-dir; `use_data_dir` heeds it."""
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
+    )
+
+
+def use_data_dir(args: argparse.Namespace) -> None:
+    """Lets corpora be found where --data-dir says, and keeps TensorFlow's own words away."""
+    if args.data_dir:
+        os.environ["TFDS_DATA_DIR"] = args.data_dir
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what was asked for is to be read
+
+
 def parse_lengths(text: str) -> dict[str, int]:
     """'512,128' -> {"inputs": 512, "targets": 128}."""
     parts = text.split(",")
@@ -47,10 +59,7 @@ def open_tasks(args: argparse.Namespace) -> None:
     Raises:
       ValueError: a module or a binding that is refused.
     """
-    if args.data_dir:
-        os.environ["TFDS_DATA_DIR"] = args.data_dir
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what was asked for is to be read
-
+    use_data_dir(args)
     import tasks
     from rec_align import command_line
     from rec_align.pipeline import item_writing

@@ -10,6 +10,8 @@ CORPUS_distilled has it beside the retrieval task.
 
 import argparse
 
+from rec_align.cli import task_arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS")
@@ -18,17 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of SASRec")
     parser.add_argument("--force", action="store_true", help="make them anew if they are there")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-    )
+    task_arguments.add_data_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    import os
-
-    if args.data_dir:
-        os.environ["TFDS_DATA_DIR"] = args.data_dir
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    task_arguments.use_data_dir(args)
     from rec_align import teaching
 
     taught = teaching.teach(args.corpus, num_items=args.num_items, seed=args.seed, force=args.force)
