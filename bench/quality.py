@@ -37,6 +37,7 @@ _COMPILED_OPTIONS = {
     "BATCH_SIZE": "--batch-size",
     "LEARNING_RATE": "--learning-rate",
     "optimizers.adamw.embedding_rate": "--embedding-rate",
+    "train.label_smoothing": "--label-smoothing",
     "INITIAL_CHECKPOINT_PATH": "--initial-checkpoint",
     "SEED": "--seed",
 }

@@ -1,9 +1,10 @@
 """The mixtures of every corpus, with explicit rates.
 
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
-`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation. `{corpus}_p5` has the
-five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
-them; `{corpus}_recsysllm` those and infilling; `{corpus}_distilled` retrieval and distillation.
+`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation, and
+`{corpus}_aligned_half` has half of its examples from them. `{corpus}_p5` has the five families of
+P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of them;
+`{corpus}_recsysllm` those and infilling; `{corpus}_distilled` retrieval and distillation.
 `{corpus}_templates`, for evaluation, has each task that has an unseen template beside the same with
 that template; `{corpus}_next_item`, likewise, is retrieval within the whole catalogue and among
 candidates. What a corpus has no ratings, reviews or explanations for is left out of all of them.
@@ -26,6 +27,13 @@ RATES = {
 }
 RECOMMENDATION = ("retrieval", "ranking", "rating")
 AUXILIARY = ("mim", "mlm", "bpr", "item_embedding")
+
+# Half of the examples auxiliary: what more of them is worth, alone or before the others.
+HALF_AUXILIARY_RATES = {
+    task: 0.5 * RATES[task] / sum(RATES[name] for name in kind)
+    for kind in (RECOMMENDATION, AUXILIARY)
+    for task in kind
+}
 
 P5_RATES = {
     "retrieval": 0.40,  # what recommenders are compared by; one example holds many targets
@@ -68,6 +76,7 @@ MIXTURES = {
         f"aligned_without_{left_out}": {t: rate for t, rate in RATES.items() if t != left_out}
         for left_out in AUXILIARY
     },
+    "aligned_half": HALF_AUXILIARY_RATES,
     "p5": P5_RATES,
     **{
         f"p5_{family}": {task: P5_RATES[task] for task in tasks}

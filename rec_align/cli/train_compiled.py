@@ -45,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of adamw: the token embeddings' learning rate, as a multiple (default 8, and 1 with "
         "--initial-checkpoint)",
     )  # fmt: skip
+    parser.add_argument(
+        "--label-smoothing", type=float, default=0.0, metavar="SHARE",
+        help="of a target's weight that all tokens share (default 0)",
+    )  # fmt: skip
     parser.add_argument("--initial-checkpoint", metavar="PATH", help="pretrained weights, or a run")
     parser.add_argument("--mesh", metavar="DxFxM", help="devices; default: all are data")
     parser.add_argument("--microbatches", type=int, default=1, metavar="N", help="default 1")
@@ -133,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
             more_tokens=compiled.manifest.get("num_item_index_tokens", 0) > 0,
         ),
         num_microbatches=args.microbatches,
+        label_smoothing=args.label_smoothing,
         writers=[JsonlWriter(args.model_dir)] if is_first_host else [],
     )
     if is_first_host:

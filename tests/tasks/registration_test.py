@@ -50,6 +50,14 @@ def test_rates_are_explicit_and_complete():
     }
 
 
+def test_half_of_a_mixture_is_auxiliary_in_the_usual_proportions():
+    half = mixtures.HALF_AUXILIARY_RATES
+    for kind in (mixtures.RECOMMENDATION, mixtures.AUXILIARY):
+        assert sum(half[task] for task in kind) == pytest.approx(0.5)
+        ratios = [half[task] / mixtures.RATES[task] for task in kind]
+        assert ratios == pytest.approx([ratios[0]] * len(kind))
+
+
 def test_recsysllm_and_the_evaluation_of_templates():
     assert sum(mixtures.RECSYSLLM_RATES.values()) == pytest.approx(1)
     mixture = seqio.MixtureRegistry.get("ml_100k_recsysllm")
