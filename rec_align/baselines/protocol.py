@@ -144,7 +144,8 @@ def ranks(baseline: Baseline, held_out: HeldOut, *, exclude_history: bool = Fals
       ([2], [1])
     """
     found = np.zeros(len(held_out.targets), np.int64)
-    for rows, scores in _scores(baseline, held_out.users, held_out.histories, exclude_history):
+    users, histories = held_out.users, held_out.histories
+    for rows, scores in score_all(baseline, users, histories, exclude_history=exclude_history):
         targets = held_out.targets[rows]
         never = scores[np.arange(len(rows)), targets] == -np.inf
         found[rows] = np.where(never, 0, rank_among_scores(scores, targets))
@@ -169,35 +170,15 @@ def recommend(
       >>> recommend(Popularity([5, 9]), [0], [[1]], 2, exclude_history=True).tolist()
       [[0, -1]]
     """
-    return best_items(baseline, users, histories, k, exclude_history=exclude_history)[0]
-
-
-def best_items(
-    baseline: Baseline,
-    users: np.ndarray,
-    histories: Histories,
-    k: int,
-    *,
-    exclude_history: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `recommend` returns, and the scores: [n, k] float32, -inf where there are no more items.
-
-    Example:
-      >>> from rec_align.baselines.popularity import Popularity
-      >>> best_items(Popularity([5, 9]), [0], [[]], 3)[1].tolist()
-      [[9.0, 5.0, -inf]]
-    """
     lists = np.full((len(histories), k), NO_ITEM, np.int64)
-    scores_of_lists = np.full((len(histories), k), -np.inf, np.float32)
-    for rows, scores in _scores(baseline, users, histories, exclude_history):
+    for rows, scores in score_all(baseline, users, histories, exclude_history=exclude_history):
         width = min(k, scores.shape[1])
         least = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
         for row, of_row, at_least in zip(rows, scores, least, strict=True):
             items = np.flatnonzero((of_row >= at_least) & (of_row > -np.inf))
             best = items[np.argsort(-of_row[items], kind="stable")[:width]]
             lists[row, : len(best)] = best
-            scores_of_lists[row, : len(best)] = of_row[best]
-    return lists, scores_of_lists
+    return lists
 
 
 def score_candidates(
@@ -224,7 +205,7 @@ def score_candidates(
     """
     candidates = np.asarray(candidates, np.int64)
     found = np.full(candidates.shape, -np.inf, np.float32)
-    for rows, scores in _scores(baseline, users, histories, False):
+    for rows, scores in score_all(baseline, users, histories):
         of_rows = candidates[rows]
         if of_rows.max(initial=0) >= scores.shape[1]:
             raise ValueError(
@@ -236,10 +217,13 @@ def score_candidates(
     return found
 
 
-def _scores(
-    baseline: Baseline, users: np.ndarray, histories: Histories, exclude_history: bool
+def score_all(
+    baseline: Baseline, users: np.ndarray, histories: Histories, *, exclude_history: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields rows [m] and their scores [m, num_items], -inf for what is excluded."""
+    """Yields row numbers [m] and their scores [m, num_items], -inf for what is excluded.
+
+    Some rows at a time, each of them once; short histories come first.
+    """
     users = np.asarray(users)
     # Histories of one length together: a network pads to the longest.
     order = np.argsort([len(history) for history in histories], kind="stable")

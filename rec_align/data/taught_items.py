@@ -17,29 +17,25 @@ from rec_align.data.arrays import write_arrays
 from rec_align.data.corpus import corpus_dir
 
 _FILE = "taught_items.npz"
-SHARES = 2**30  # the whole of `TaughtItems.ends`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaughtItems:
-    """The best items for each place of each train history, by what stands before it.
+    """Some draws for each place of each train history, by what stands before it.
 
-    Place 0 has nothing before it, and after some there is nothing left to take: there the one item
-    is that which stands at the place.
+    Place 0 has nothing before it, and after some there is nothing left to take: there every draw is
+    the item that stands at the place.
 
     Attributes:
       options: how they were made.
       begins: [num_users + 1] int64; the places of user u are begins[u]:begins[u + 1].
-      item_indices: [places, n] int32, best first, none that the user had before the place; -1, of
-        share 0, where there are fewer.
-      ends: [places, n] int32, rising to `SHARES` in each row: item j is to be drawn by the numbers
-        from ends[j - 1] (0 for the first) up to ends[j].
+      item_indices: [places, num_draws] int32, drawn with replacement by the teacher's probabilities
+        of the items that the user has not had before the place.
     """
 
     options: Mapping[str, Any]
     begins: np.ndarray
     item_indices: np.ndarray
-    ends: np.ndarray
 
 
 def exists(corpus: str) -> bool:
@@ -70,6 +66,11 @@ def read(corpus: str) -> TaughtItems:
         )
     with _path(corpus).open("rb") as file, np.load(file) as stored:
         arrays = dict(stored)
+    if arrays.keys() != {"options", "begins", "item_indices"}:
+        raise ValueError(
+            f"{_path(corpus)} is of another version: make it anew with `rec-align teach {corpus} "
+            "--force`"
+        )
     return TaughtItems(options=json.loads(str(arrays.pop("options"))), **arrays)
 
 

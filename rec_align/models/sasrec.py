@@ -1,8 +1,9 @@
 """SASRec in Flax: self-attention over a user's items, to predict the next one at every position.
 
 Kang and McAuley 2018 (arXiv 1808.09781): causal self-attention over item embeddings with learned
-positions, point-wise feed-forward, scores by the same item embeddings. LayerNorm stands before each
-part and once at the end. The loss is a cross-entropy over the catalogue or a
+positions, point-wise feed-forward, scores by the same item embeddings. As in the authors' code the
+queries are normalised, the keys and values are not, what is added to each part is its normalised
+input, and positions count from the newest item. The loss is a cross-entropy over the catalogue or a
 sample of it (Klenitskiy and Vasilev 2023, arXiv 2309.07602: this, not the network, is what the
 original lacks).
 
@@ -60,14 +61,14 @@ class Block(nn.Module):
             shape = (cfg.num_heads, cfg.emb_dim // cfg.num_heads)
             return nn.DenseGeneral(shape, name=name)(y)  # [batch, length, heads, head_dim]
 
-        y = nn.LayerNorm(name="pre_attention_layer_norm")(x)
-        query, key, value = (heads(name, y) for name in ("query", "key", "value"))
+        newest = nn.LayerNorm(name="query_layer_norm")(x)
+        query, key, value = heads("query", newest), heads("key", x), heads("value", x)
         logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(query.shape[-1])
         weights = nn.softmax(jnp.where(visible[:, None], logits, MASKED))
         y = jnp.einsum("bhqk,bkhd->bqhd", dropout(weights), value)
-        x = x + dropout(nn.DenseGeneral(cfg.emb_dim, axis=(-2, -1), name="out")(y))
-        y = nn.LayerNorm(name="pre_mlp_layer_norm")(x)
-        y = dropout(nn.relu(nn.Dense(cfg.emb_dim, name="wi")(y)))
+        x = newest + nn.DenseGeneral(cfg.emb_dim, axis=(-2, -1), name="out")(y)
+        x = nn.LayerNorm(name="mlp_layer_norm")(x)
+        y = dropout(nn.relu(nn.Dense(cfg.emb_dim, name="wi")(x)))
         return x + dropout(nn.Dense(cfg.emb_dim, name="wo")(y))
 
 
@@ -89,11 +90,11 @@ class SASRecNetwork(nn.Module):
           enable_dropout: whether this is training.
         """
         cfg = self.config
-        init = nn.initializers.normal(cfg.emb_dim**-0.5)
+        init = nn.initializers.xavier_normal()
         embedding = self.param("item_embedding", init, (cfg.num_items, cfg.emb_dim))
         positions = self.param("position_embedding", init, (cfg.max_length, cfg.emb_dim))
-        place, visible = places(segment_ids)
-        x = embedding[item_indices] + positions[place]
+        age, visible = places(segment_ids)
+        x = embedding[item_indices] + positions[age]
         x = nn.Dropout(cfg.dropout_rate)(x, deterministic=not enable_dropout)
         for layer in range(cfg.num_layers):
             x = Block(cfg, name=f"layers_{layer}")(x, visible, not enable_dropout)
@@ -101,19 +102,19 @@ class SASRecNetwork(nn.Module):
 
 
 def places(segment_ids: Array) -> tuple[Array, Array]:
-    """Where in its segment each position is, and whom it sees.
+    """How old each position is in its segment, and whom it sees.
 
     Returns:
-      [batch, length] int32 from 0, and [batch, query, key] bool: itself and what is before it in
-      its segment.
+      [batch, length] int32, 0 for the newest of a segment, and [batch, query, key] bool: itself and
+      what is before it in its segment.
 
-    Example: segments 5 5 7 -> places 0 1 0; the second sees the first, the third only itself.
+    Example: segments 5 5 7 -> ages 1 0 0; the second sees the first, the third only itself.
     """
     index = jnp.arange(segment_ids.shape[1])
-    starts = jnp.diff(segment_ids, axis=1, prepend=-1) != 0
-    place = index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
+    ends = jnp.diff(segment_ids, axis=1, append=-1) != 0
+    newest = jax.lax.cummin(jnp.where(ends, index, segment_ids.shape[1]), axis=1, reverse=True)
     same = segment_ids[:, :, None] == segment_ids[:, None, :]
-    return place, same & (index[None, :] <= index[:, None])
+    return newest - index, same & (index[None, :] <= index[:, None])
 
 
 def full_softmax_loss(hidden: Array, embedding: Array, targets: Array, weights: Array) -> Array:
@@ -129,20 +130,13 @@ def full_softmax_loss(hidden: Array, embedding: Array, targets: Array, weights: 
 
 
 def sampled_softmax_loss(
-    hidden: Array,
-    embedding: Array,
-    targets: Array,
-    weights: Array,
-    negatives: Array,
-    item_indices: Array,
-    visible: Array,
+    hidden: Array, embedding: Array, targets: Array, weights: Array, negatives: Array
 ) -> Array:
-    """Mean cross-entropy of the targets over themselves, what was seen, and a sample of the rest.
+    """Mean cross-entropy of the targets over themselves and a sample of the catalogue.
 
     An estimate of the full softmax: each negative stands for num_items / num_negatives items, the
-    correction by log Q of Jean et al. 2015 for a uniform Q. What the position has seen is always
-    among the negatives, since the network starts from those very embeddings: left to the sample,
-    it puts the last item first. What is a position's target does not count as its negative.
+    correction by log Q of Jean et al. 2015 for a uniform Q. What is a position's target does not
+    count as its negative.
 
     Args:
       hidden: as in `full_softmax_loss`, like the next three.
@@ -150,20 +144,12 @@ def sampled_softmax_loss(
       targets: see there.
       weights: see there.
       negatives: [num_negatives] int32, drawn uniformly.
-      item_indices: [batch, length] int32, what the network was given.
-      visible: [batch, query, key] bool, what of it each position has seen.
     """
-
-    def masked(logits: Array, candidates: Array) -> Array:
-        return jnp.where(candidates == targets[..., None], MASKED, logits)
-
     of_targets = jnp.einsum("bld,bld->bl", hidden, embedding[targets])
-    of_seen = jnp.einsum("bqd,bkd->bqk", hidden, embedding[item_indices])
-    of_seen = masked(jnp.where(visible, of_seen, MASKED), item_indices[:, None, :])
     of_negatives = hidden @ embedding[negatives].T  # [batch, length, num_negatives]
     of_negatives += jnp.log(len(embedding) / len(negatives))
-    of_negatives = masked(of_negatives, negatives)
-    logits = jnp.concatenate([of_targets[..., None], of_seen, of_negatives], axis=-1)
+    of_negatives = jnp.where(negatives == targets[..., None], MASKED, of_negatives)
+    logits = jnp.concatenate([of_targets[..., None], of_negatives], axis=-1)
     return _mean(cross_entropy(logits, jnp.zeros_like(targets), weights))
 
 

@@ -8,10 +8,10 @@ from rec_align.pipeline.seeds import NUM_PURPOSES, TAUGHT, uniform
 
 
 def draw_taught_items(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Dataset:
-    """Adds what stands for the items of a history as targets, drawn by the teacher's shares.
+    """Adds what stands for the items of a history as targets: one of the draws of each place.
 
-    Worked example: a history a b c, of which b has the taught items d (share .7) and e (.3), and c
-    has f: a d f or a e f. The first item stands for itself.
+    Worked example: a history a b c, of which b has the draws d d e, and c has f f f: a d f, or half
+    as often a e f. The first item stands for itself.
 
     Args:
       dataset: train examples of a `CorpusSource`, with seeds.
@@ -22,7 +22,8 @@ def draw_taught_items(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Datas
     """
     taught = taught_items.read(corpus)
     begins = tf.constant(taught.begins)
-    items, ends = tf.constant(taught.item_indices), tf.constant(taught.ends)
+    items = tf.constant(taught.item_indices)
+    num_draws = taught.item_indices.shape[1]
 
     def draw(batch: Batch) -> Batch:
         rows = Rows.of(batch["item_indices"].row_splits)
@@ -30,9 +31,7 @@ def draw_taught_items(dataset: tf.data.Dataset, *, corpus: str) -> tf.data.Datas
         places = tf.gather(begins, users) + tf.cast(rows.positions, tf.int64)
         steps = tf.stack([tf.zeros_like(rows.positions), rows.positions * NUM_PURPOSES], axis=1)
         seeds = tf.gather(batch["seed"], rows.numbers) + steps
-        drawn = uniform(seeds, TAUGHT, 0, taught_items.SHARES)
-        passed = tf.gather(ends, places) <= drawn[:, None]
-        chosen = tf.reduce_sum(tf.cast(passed, tf.int32), axis=1)
+        chosen = uniform(seeds, TAUGHT, 0, num_draws)
         found = tf.gather(tf.gather(items, places), chosen, batch_dims=1)
         return batch | {"taught_item_indices": batch["item_indices"].with_values(found)}
 

@@ -8,7 +8,8 @@ import pytest
 
 from rec_align.baselines import protocol
 from rec_align.baselines.popularity import Popularity
-from rec_align.baselines.sasrec import SASRec, _NextItems, default_config
+from rec_align.baselines.sasrec import SASRec, _loss, _NextItems, default_config
+from rec_align.models.sasrec import SASRecNetwork
 
 NUM_ITEMS = 40
 SMALL = dataclasses.replace(default_config(NUM_ITEMS), emb_dim=16, max_length=6)
@@ -57,15 +58,29 @@ def fitted(data):
 def test_a_rule_is_learnt(data, num_negatives):
     config = dataclasses.replace(SMALL, num_negatives=num_negatives)
     model = fit(data, config=config, num_epochs=10)
-    test = data[2]
-    assert (protocol.ranks(model, test) == 1).mean() > 0.85
-    assert (protocol.ranks(Popularity.fit(data[0], NUM_ITEMS), test) == 1).mean() < 0.2
+    popularity = Popularity.fit(data[0], NUM_ITEMS)
+    of_rule, of_popularity = (
+        protocol.ranks(baseline, data[2], exclude_history=True) for baseline in (model, popularity)
+    )
+    assert (of_rule == 1).mean() > 0.85 and (of_popularity == 1).mean() < 0.2
 
 
 def test_the_seed_decides(data, fitted):
     same, other = fit(data), fit(data, seed=1)
     jax.tree.map(np.testing.assert_array_equal, same.params, fitted.params)
     assert np.abs(other.params["item_embedding"] - fitted.params["item_embedding"]).max() > 0.1
+
+
+def test_what_is_dropped_of_an_item_is_dropped_everywhere(data):
+    """A number of the table that is dropped has no gradient, neither as history nor as a score."""
+    config = dataclasses.replace(SMALL, dropout_rate=0.25, num_negatives=None)
+    pairs = _NextItems.of(data[0], NUM_ITEMS)
+    batch = jax.tree.map(lambda rows: rows[0], pairs.rows(6, np.random.default_rng(0)))
+    nothing = np.zeros((1, 6), np.int32)
+    params = SASRecNetwork(config).init(jax.random.key(0), nothing, nothing)["params"]
+    gradient = jax.jit(jax.grad(_loss), static_argnums=3)(params, batch, jax.random.key(1), config)
+    share = (gradient["item_embedding"] == 0).mean()
+    assert share == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / (NUM_ITEMS * 16)) ** 0.5)
 
 
 def test_scores_are_of_the_recent_items_and_not_of_the_other_users(data, fitted):
