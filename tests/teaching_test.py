@@ -1,4 +1,4 @@
-"""Taught items: a teacher ranks each place, and its shares decide what SeqIO examples ask for."""
+"""Taught items: draws of a teacher at each place, which SeqIO examples ask for."""
 
 import collections
 
@@ -11,7 +11,7 @@ from rec_align.baselines import protocol, sasrec
 from rec_align.baselines.registry import BASELINES
 from rec_align.cli.main import main as rec_align_cli
 from rec_align.data import corpus, taught_items
-from rec_align.data.taught_items import SHARES, TaughtItems
+from rec_align.data.taught_items import TaughtItems
 from rec_align.eval import read_histories
 from rec_align.training.compiled import CompiledMixture
 from tests.pipeline import small_corpus
@@ -19,6 +19,7 @@ from tests.pipeline.sampling_test import histories, with_seeds
 
 SHOP = "small_shop"
 LENGTHS = {"inputs": 256, "targets": 128}
+NUM_DRAWS = 200
 
 
 class ByIndex:
@@ -46,7 +47,7 @@ def shop(data_dir, monkeypatch):
 
     tasks.register_built_corpora()
     monkeypatch.setitem(BASELINES, teaching.TEACHER, lambda _, num_items, **__: ByIndex(num_items))
-    teaching.teach(SHOP, num_items=3, force=True, report=len)
+    teaching.teach(SHOP, num_draws=NUM_DRAWS, force=True, report=len)
     return SHOP
 
 
@@ -54,7 +55,7 @@ def train_histories() -> list[np.ndarray]:
     return protocol.train_histories(read_histories(SHOP, "train"))
 
 
-def test_each_place_has_the_best_items_that_were_not_taken_before(shop):
+def test_each_place_has_draws_by_the_teachers_probabilities(shop):
     taught = taught_items.read(shop)
     num_items = corpus.num_items_at_build(shop)
     for user, history in enumerate(train_histories()):
@@ -62,25 +63,34 @@ def test_each_place_has_the_best_items_that_were_not_taken_before(shop):
         assert len(places) == len(history)
         for number, place in enumerate(places):
             if number == 0:
-                assert taught.item_indices[place, 0] == history[0]
-                assert (taught.ends[place] == SHARES).all()
+                assert (taught.item_indices[place] == history[0]).all()
                 continue
-            left = sorted(set(range(num_items)) - set(history[:number]), reverse=True)[:3]
-            assert taught.item_indices[place].tolist() == left
-            weights = 2.0 ** np.array(left)
-            expected = np.cumsum(weights) / weights.sum() * SHARES
-            np.testing.assert_allclose(taught.ends[place], expected, atol=1)
+            weights = 2.0 ** np.arange(num_items)
+            weights[history[:number]] = 0
+            shares = weights / weights.sum()
+            found = np.bincount(taught.item_indices[place], minlength=num_items) / NUM_DRAWS
+            assert (found[shares == 0] == 0).all()
+            error = np.sqrt(shares * (1 - shares) / NUM_DRAWS)
+            np.testing.assert_array_less(np.abs(found - shares), 5 * error + 1 / NUM_DRAWS)
 
 
-def test_targets_are_drawn_by_the_teachers_shares(shop, monkeypatch):
+def test_the_seed_decides_the_draws(shop):
+    found = taught_items.read(shop).item_indices
+    again = teaching.teach(shop, num_draws=NUM_DRAWS, force=True, report=len).item_indices
+    np.testing.assert_array_equal(again, found)
+    other = teaching.teach(shop, num_draws=NUM_DRAWS, seed=1, force=True, report=len).item_indices
+    assert (other != found).any()
+
+
+def test_targets_are_among_the_draws_of_their_place(shop, monkeypatch):
     from rec_align.pipeline import teaching as drawing
 
-    shares = np.array([[1, 1], [0.25, 1], [0.5, 1], [1, 1], [1, 1]])
     taught = TaughtItems(
         options={},
         begins=np.array([0, 3, 5]),
-        item_indices=np.array([[7, -1], [1, 2], [3, 4], [8, -1], [5, 6]], np.int32),
-        ends=(shares * SHARES).astype(np.int32),
+        item_indices=np.array(
+            [[7, 7, 7, 7], [1, 2, 2, 2], [3, 4, 3, 4], [8, 8, 8, 8], [5, 5, 5, 5]], np.int32
+        ),
     )
     monkeypatch.setattr(taught_items, "read", lambda _: taught)
     dataset = with_seeds(histories([7, 9, 9], [8, 9])).repeat(2000)
@@ -89,7 +99,7 @@ def test_targets_are_drawn_by_the_teachers_shares(shop, monkeypatch):
         found = example["taught_item_indices"].tolist()
         assert found[0] == example["item_indices"][0]
         if example["user_index"] == 1:
-            assert found == [8, 5]  # the other has no share
+            assert found == [8, 5]
         else:
             drawn[tuple(found[1:])] += 1
     expected = {(1, 3): 1 / 8, (1, 4): 1 / 8, (2, 3): 3 / 8, (2, 4): 3 / 8}  # places draw apart
@@ -144,7 +154,6 @@ def test_golden_text(shop):
         options={},
         begins=taught_items.read(shop).begins,
         item_indices=np.full((sum(map(len, train_histories())), 1), at_build - 1, np.int32),
-        ends=np.full((sum(map(len, train_histories())), 1), SHARES, np.int32),
     )
     taught_items.write(shop, taught)
     task = seqio.get_mixture_or_task(f"{shop}_distillation")
@@ -173,7 +182,7 @@ def test_the_mixture_draws_both_and_is_known_by_what_is_taught(shop, tmp_path):
     assert manifest["tasks"] == {f"{shop}_retrieval": 0.5, f"{shop}_distillation": 0.5}
     assert manifest["taught_items_sha256"] == taught_items.sha256(shop)
     rows = CompiledMixture.open(tmp_path / "one").train["decoder_target_tokens"]
-    teaching.teach(shop, num_items=1, force=True, report=len)
+    teaching.teach(shop, num_draws=1, seed=1, force=True, report=len)
     assert compiled("other")["taught_items_sha256"] != manifest["taught_items_sha256"]
     assert (
         rows.tobytes()
@@ -184,10 +193,8 @@ def test_the_mixture_draws_both_and_is_known_by_what_is_taught(shop, tmp_path):
 def test_who_has_taken_everything_is_taught_what_he_takes_again():
     history = np.array([2, 0, 1, 0])
     users, places = np.zeros(4, int), np.arange(4)
-    items, ends = teaching._taught(ByIndex(3), [history], users, places, 2)
-    assert items.tolist() == [[2, -1], [1, 0], [1, -1], [0, -1]]
-    assert ends[:, 0].tolist() == [SHARES, round(SHARES * 2 / 3), SHARES, SHARES]
-    assert (ends[:, 1] == SHARES).all()
+    drawn = teaching._draw(ByIndex(3), [history], users, places, 50, np.random.default_rng(0))
+    assert [set(row) for row in drawn.tolist()] == [{2}, {0, 1}, {1}, {0}]
 
 
 def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch):
@@ -199,7 +206,7 @@ def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch)
         return ByIndex(num_items)
 
     monkeypatch.setitem(BASELINES, teaching.TEACHER, fit)
-    teaching.teach(shop, num_items=2, seed=4, force=True, report=len)
+    teaching.teach(shop, num_draws=2, seed=4, force=True, report=len)
     for one, other in zip(given["histories"], train_histories(), strict=True):
         np.testing.assert_array_equal(one, other)
     expected = {
@@ -216,22 +223,30 @@ def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypat
     """With SASRec itself."""
     monkeypatch.setattr(sasrec, "LEAST_STEPS", 2)
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    command = ["teach", SHOP, "--num-items", "4"]
+    command = ["teach", SHOP, "--num-draws", "4"]
     assert rec_align_cli([*command, "--force"]) == 0
     out = capsys.readouterr().out
     num_places = sum(map(len, train_histories()))
-    assert "SASRec: epoch" in out and f"4 items for each of the {num_places:,} places" in out
+    assert "SASRec: epoch" in out and f"4 draws for each of the {num_places:,} places" in out
     taught = taught_items.read(SHOP)
     for user, history in enumerate(train_histories()):
         for number, place in enumerate(range(*taught.begins[user : user + 2])):
             assert not set(taught.item_indices[place]) & set(history[:number])
-            assert len(set(taught.item_indices[place])) == 4 or number == 0
     assert rec_align_cli(command) == 0
     assert "already taught" in capsys.readouterr().out
     assert rec_align_cli([*command, "--seed", "1"]) == 1
     assert "give --force" in capsys.readouterr().err
-    assert rec_align_cli(["teach", SHOP, "--num-items", "12"]) == 1
-    assert "choose 1 to 11" in capsys.readouterr().err
+    assert rec_align_cli(["teach", SHOP, "--num-draws", "0"]) == 1
+    assert "keep 1 or more" in capsys.readouterr().err
+
+
+def test_taught_items_of_another_version_are_refused(shop, capsys):
+    path = corpus.corpus_dir(shop) / "taught_items.npz"
+    np.savez(path, options="{}", begins=np.zeros(1), item_indices=np.zeros((0, 2)), ends=0)
+    assert rec_align_cli(["teach", shop]) == 1
+    assert "another version" in capsys.readouterr().err
+    teaching.teach(shop, num_draws=1, force=True, report=len)
+    assert taught_items.read(shop).options["num_draws"] == 1
 
 
 def test_without_taught_items_the_task_says_how_to_make_them(data_dir, monkeypatch):
