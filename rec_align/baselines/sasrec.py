@@ -99,8 +99,7 @@ class SASRec:
         _check(config, pairs, num_items, validation, num_epochs)
         key = jax.random.key(seed)
         rng = np.random.default_rng(seed)
-        nothing = jnp.zeros((1, config.max_length), jnp.int32)
-        params = SASRecNetwork(config).init(key, nothing, nothing)["params"]
+        params = _fresh_params(config, key)
         state = (params, OPTIMIZER.init(params), jax.random.fold_in(key, 1))
         best, best_ndcg, best_epoch, said = None, -1.0, 0, time.monotonic()
         for epoch in range(1, num_epochs + 1):
@@ -150,7 +149,11 @@ class SASRec:
                 raise ValueError(f"{path} holds no SASRec: it has {stored.files}")
             arrays = dict(stored)
         config = SASRecConfig(**json.loads(str(arrays.pop("config"))))
-        return cls(config=config, params=traverse_util.unflatten_dict(arrays, sep="/"))
+        params = traverse_util.unflatten_dict(arrays, sep="/")
+        fresh = jax.eval_shape(functools.partial(_fresh_params, config), jax.random.key(0))
+        if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, fresh):
+            raise ValueError(f"{path} holds the SASRec of another version: fit it again")
+        return cls(config=config, params=params)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -235,6 +238,11 @@ def _check(
 def _power_of_two(number: int) -> int:
     """The least power of two that is not below a number of at least 1."""
     return 1 << (int(number) - 1).bit_length()
+
+
+def _fresh_params(config: SASRecConfig, key: Array) -> Mapping:
+    nothing = jnp.zeros((1, config.max_length), jnp.int32)
+    return SASRecNetwork(config).init(key, nothing, nothing)["params"]
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnums=0)

@@ -8,8 +8,7 @@ import pytest
 
 from rec_align.baselines import protocol
 from rec_align.baselines.popularity import Popularity
-from rec_align.baselines.sasrec import SASRec, _loss, _NextItems, default_config
-from rec_align.models.sasrec import SASRecNetwork
+from rec_align.baselines.sasrec import SASRec, _fresh_params, _loss, _NextItems, default_config
 
 NUM_ITEMS = 40
 SMALL = dataclasses.replace(default_config(NUM_ITEMS), emb_dim=16, max_length=6)
@@ -76,8 +75,7 @@ def test_what_is_dropped_of_an_item_is_dropped_everywhere(data):
     config = dataclasses.replace(SMALL, dropout_rate=0.25, num_negatives=None)
     pairs = _NextItems.of(data[0], NUM_ITEMS)
     batch = jax.tree.map(lambda rows: rows[0], pairs.rows(6, np.random.default_rng(0)))
-    nothing = np.zeros((1, 6), np.int32)
-    params = SASRecNetwork(config).init(jax.random.key(0), nothing, nothing)["params"]
+    params = _fresh_params(config, jax.random.key(0))
     gradient = jax.jit(jax.grad(_loss), static_argnums=3)(params, batch, jax.random.key(1), config)
     share = (gradient["item_embedding"] == 0).mean()
     assert share == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / (NUM_ITEMS * 16)) ** 0.5)
@@ -116,6 +114,10 @@ def test_saved_and_loaded_it_scores_the_same(tmp_path, data, fitted):
     np.savez(tmp_path / "other.npz", x=np.zeros(2))
     with pytest.raises(ValueError, match="holds no SASRec"):
         SASRec.load(tmp_path / "other.npz")
+    older = {k: v for k, v in np.load(tmp_path / "sasrec.npz").items() if "query_layer" not in k}
+    np.savez(tmp_path / "older.npz", **older)
+    with pytest.raises(ValueError, match="another version"):
+        SASRec.load(tmp_path / "older.npz")
 
 
 def test_an_epoch_has_every_pair_as_often_as_any():
