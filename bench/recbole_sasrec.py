@@ -10,8 +10,8 @@ and in one of its own (`uv pip install recbole==1.2.1 torch==2.5.1 "numpy<1.24" 
   python bench/recbole_sasrec.py train --corpus ml_100k --folder runs/recbole --seed 0 \\
     --out bench/results/quality/recbole_sasrec_ml_100k_0.json
 
-The sizes are those of `baselines.sasrec.default_config`; the softmax is over the whole catalogue,
-ranks are within it, the history is not excluded.
+The sizes are those of `baselines.sasrec.default_config`; the block and what stops training are
+RecBole's. The softmax is over the whole catalogue, ranks are within it, with the history.
 """
 
 import argparse

@@ -98,7 +98,7 @@ def _draw(
     for rows, scores in protocol.score_all(teacher, users, before, exclude_history=True):
         highest = scores.max(axis=1, keepdims=True)
         # Nothing is before the first item, and who has taken everything has nothing left to take.
-        taught = (places[rows] > 0) & (highest[:, 0] > -np.inf)
+        taught = (places[rows] > 0) & (highest[:, 0] != -np.inf)
         weights = np.exp(scores[taught] - highest[taught])
         ends = np.cumsum(weights, axis=1, dtype=np.float64)
         marks = rng.random((len(ends), num_draws)) * ends[:, -1:]

@@ -1,8 +1,8 @@
-"""`{corpus}_distillation`: a history -> an item that SASRec would recommend next.
+"""`{corpus}_distillation`: a history -> an item drawn by SASRec's probabilities.
 
 The prompts are those of `{corpus}_retrieval`, so that what a retriever knows is asked for in the
 same words. `rec-align teach CORPUS` makes what it needs, and without that it says so. SASRec knows
-train alone: where it recommends what a user took later, that is a good guess and no leak.
+train alone: where it draws what a user took later, that is a good guess and no leak.
 """
 
 import functools

@@ -1,10 +1,10 @@
 """The mixtures of every corpus, with explicit rates.
 
 `{corpus}_aligned` has all tasks, `{corpus}_recommendation` no auxiliary ones, and
-`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation, and
-`{corpus}_aligned_half` has half of its examples from them. `{corpus}_p5` has the five families of
-P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of them;
-`{corpus}_recsysllm` those and infilling; `{corpus}_distilled` retrieval and distillation.
+`{corpus}_aligned_without_{task}` leaves one auxiliary task out, for ablation;
+`{corpus}_aligned_half` has half of its examples from the auxiliary tasks. `{corpus}_p5` has the
+five families of P5 (Geng et al. 2022, arXiv 2203.13366, section 3), `{corpus}_p5_{family}` one of
+them; `{corpus}_recsysllm` those and infilling; `{corpus}_distilled` retrieval and distillation.
 `{corpus}_templates`, for evaluation, has each task that has an unseen template beside the same with
 that template; `{corpus}_next_item`, likewise, is retrieval within the whole catalogue and among
 candidates. What a corpus has no ratings, reviews or explanations for is left out of all of them.
@@ -28,11 +28,10 @@ RATES = {
 RECOMMENDATION = ("retrieval", "ranking", "rating")
 AUXILIARY = ("mim", "mlm", "bpr", "item_embedding")
 
-# Half of the examples auxiliary: what more of them is worth, alone or before the others.
+# What more of the auxiliary tasks is worth: half of the examples, of a corpus that has all tasks.
 HALF_AUXILIARY_RATES = {
-    task: 0.5 * RATES[task] / sum(RATES[name] for name in kind)
-    for kind in (RECOMMENDATION, AUXILIARY)
-    for task in kind
+    **{task: RATES[task] / 1.8 for task in RECOMMENDATION},  # which have .9 of `RATES`
+    **{task: RATES[task] * 5.0 for task in AUXILIARY},  # which have .1
 }
 
 P5_RATES = {
@@ -66,7 +65,7 @@ RECSYSLLM_RATES = {
 # A retriever's knowledge, as targets in the words of retrieval; after `rec-align teach`.
 DISTILLED_RATES = {
     "retrieval": 0.50,  # what was taken
-    "distillation": 0.50,  # what SASRec would have recommended instead
+    "distillation": 0.50,  # what SASRec draws instead
 }
 
 MIXTURES = {

@@ -220,9 +220,22 @@ def score_candidates(
 def score_all(
     baseline: Baseline, users: np.ndarray, histories: Histories, *, exclude_history: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields row numbers [m] and their scores [m, num_items], -inf for what is excluded.
+    """Scores of the whole catalogue, for some users at a time; those of short histories come first.
 
-    Some rows at a time, each of them once; short histories come first.
+    Args:
+      baseline: a fitted baseline.
+      users: [n] int.
+      histories: n int arrays.
+      exclude_history: whether items of the history have -inf.
+
+    Yields:
+      Row numbers [m] int, each of 0 to n - 1 once, and their scores [m, num_items] float32.
+
+    Example:
+      >>> from rec_align.baselines.popularity import Popularity
+      >>> ((rows, scores),) = score_all(Popularity([5, 9]), [0], [[1]], exclude_history=True)
+      >>> rows.tolist(), scores.tolist()
+      ([0], [[5.0, -inf]])
     """
     users = np.asarray(users)
     # Histories of one length together: a network pads to the longest.

@@ -14,7 +14,7 @@ import rec_align
 COMMANDS = {
     "data": "build a corpus from raw logs, add new items, or list the corpora",
     "index": "make short ids for items, such as TIGER's semantic ids",
-    "teach": "rank items as SASRec does, for the distillation task",
+    "teach": "draw items by SASRec's probabilities, for the distillation task",
     "compile": "draw a mixture once, to files that train without TensorFlow",
     "train-compiled": "train on those files",
     "show": "print a task's examples as the model sees them",

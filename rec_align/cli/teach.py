@@ -1,4 +1,4 @@
-"""Let SASRec say what it would recommend at each place of a corpus's train split.
+"""Let SASRec draw items at each place of a corpus's train split.
 
   rec-align teach ml_100k
   rec-align compile ml_100k_distilled --epochs 8 --out compiled/distilled

@@ -6,7 +6,7 @@
   train_item_counts.npy      int64 [num_items], interactions of each item in train
   vocabulary/spiece.model    SentencePiece, trained on the corpus's own train-side text
   corpus.json                the manifest: inputs, options, counts, what was skipped
-  taught_items.npz           what a teacher recommends (see `taught_items`), after `rec-align teach`
+  taught_items.npz           a teacher's draws (see `taught_items`), after `rec-align teach`
   reviews/                   a TFDS dataset of its own (see `reviews_tfds`), where there are any
 
 Raw user ids are not kept. `user_index` is the rank of a user's id by SHA-256 among the kept users,

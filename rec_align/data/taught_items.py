@@ -1,4 +1,4 @@
-"""Taught items: what a teacher would recommend at each place of the train split.
+"""Taught items: what a teacher draws at each place of the train split.
 
 One file beside a corpus, which `rec_align/teaching.py` writes and the task `{corpus}_distillation`
 draws its targets from.
@@ -66,7 +66,7 @@ def read(corpus: str) -> TaughtItems:
         )
     with _path(corpus).open("rb") as file, np.load(file) as stored:
         arrays = dict(stored)
-    if arrays.keys() != {"options", "begins", "item_indices"}:
+    if arrays.keys() != {field.name for field in dataclasses.fields(TaughtItems)}:
         raise ValueError(
             f"{_path(corpus)} is of another version: make it anew with `rec-align teach {corpus} "
             "--force`"

@@ -32,7 +32,7 @@ class SASRecConfig:
       num_layers: blocks of attention and feed-forward.
       num_heads: attention heads, together as wide as `emb_dim`.
       max_length: most items that are looked back at.
-      dropout_rate: share of activations dropped in training.
+      dropout_rate: share of activations and of the item table dropped in training.
       num_negatives: items that stand for the catalogue in the softmax, drawn uniformly and shared
         by a batch; None is the whole catalogue.
     """
@@ -61,12 +61,12 @@ class Block(nn.Module):
             shape = (cfg.num_heads, cfg.emb_dim // cfg.num_heads)
             return nn.DenseGeneral(shape, name=name)(y)  # [batch, length, heads, head_dim]
 
-        newest = nn.LayerNorm(name="query_layer_norm")(x)
-        query, key, value = heads("query", newest), heads("key", x), heads("value", x)
+        normalised = nn.LayerNorm(name="query_layer_norm")(x)
+        query, key, value = heads("query", normalised), heads("key", x), heads("value", x)
         logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(query.shape[-1])
         weights = nn.softmax(jnp.where(visible[:, None], logits, MASKED))
         y = jnp.einsum("bhqk,bkhd->bqhd", dropout(weights), value)
-        x = newest + nn.DenseGeneral(cfg.emb_dim, axis=(-2, -1), name="out")(y)
+        x = normalised + nn.DenseGeneral(cfg.emb_dim, axis=(-2, -1), name="out")(y)
         x = nn.LayerNorm(name="mlp_layer_norm")(x)
         y = dropout(nn.relu(nn.Dense(cfg.emb_dim, name="wi")(x)))
         return x + dropout(nn.Dense(cfg.emb_dim, name="wo")(y))
@@ -93,7 +93,7 @@ class SASRecNetwork(nn.Module):
         init = nn.initializers.xavier_normal()
         embedding = self.param("item_embedding", init, (cfg.num_items, cfg.emb_dim))
         positions = self.param("position_embedding", init, (cfg.max_length, cfg.emb_dim))
-        age, visible = places(segment_ids)
+        age, visible = ages_and_visible(segment_ids)
         x = embedding[item_indices] + positions[age]
         x = nn.Dropout(cfg.dropout_rate)(x, deterministic=not enable_dropout)
         for layer in range(cfg.num_layers):
@@ -101,7 +101,7 @@ class SASRecNetwork(nn.Module):
         return nn.LayerNorm(name="final_layer_norm")(x)
 
 
-def places(segment_ids: Array) -> tuple[Array, Array]:
+def ages_and_visible(segment_ids: Array) -> tuple[Array, Array]:
     """How old each position is in its segment, and whom it sees.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Taught targets: at each place of a train history an item that a teacher would recommend there."""
+"""Taught targets: at each place of a train history an item that a teacher drew there."""
 
 import tensorflow as tf
 

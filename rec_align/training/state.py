@@ -158,7 +158,12 @@ def make_train_step(
 
     Dropout depends on the seed and the step alone, so a resumed run repeats it exactly. The loss
     is the mean over the batch's target tokens, in how many microbatches it may be computed.
+
+    Raises:
+      ValueError: `label_smoothing` is no share below 1.
     """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}: give 0, or a share below 1")
     root = jax.random.key(seed + 1)
 
     def gradients(trained: Any, frozen: Any, batch: Batch, key: jax.Array) -> tuple[Any, dict]:

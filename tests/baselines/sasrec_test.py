@@ -103,6 +103,23 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(data):
     jax.tree.map(np.testing.assert_array_equal, stopped.params, again.params)
 
 
+def test_the_history_is_excluded_unless_all_targets_are_of_it(data, monkeypatch):
+    asked = set()
+    ranks = protocol.ranks
+
+    def noted(model, held_out, *, exclude_history):
+        asked.add(exclude_history)
+        return ranks(model, held_out, exclude_history=exclude_history)
+
+    monkeypatch.setattr(protocol, "ranks", noted)
+    fit(data, num_epochs=1)
+    assert asked == {True}
+    asked.clear()
+    last = np.array([history[-1] for history in data[1].histories])
+    fit((data[0], dataclasses.replace(data[1], targets=last), None), num_epochs=1)
+    assert asked == {False}
+
+
 def test_saved_and_loaded_it_scores_the_same(tmp_path, data, fitted):
     fitted.save(tmp_path / "sasrec.npz")
     loaded = SASRec.load(tmp_path / "sasrec.npz")

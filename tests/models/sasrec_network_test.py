@@ -8,8 +8,8 @@ import pytest
 from rec_align.models.sasrec import (
     SASRecConfig,
     SASRecNetwork,
+    ages_and_visible,
     full_softmax_loss,
-    places,
     sampled_softmax_loss,
 )
 
@@ -92,8 +92,8 @@ def test_neither_padding_nor_a_neighbour_in_the_row_is_seen(params):
         np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
-def test_places():
-    age, visible = places(jnp.array([[5, 5, 7, 0]]))
+def test_ages_and_who_is_seen():
+    age, visible = ages_and_visible(jnp.array([[5, 5, 7, 0]]))
     assert age.tolist() == [[1, 0, 0, 0]]
     expected = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert visible[0].astype(int).tolist() == expected

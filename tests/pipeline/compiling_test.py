@@ -230,6 +230,19 @@ sys.exit(code)
 """
 
 
+def test_label_smoothing_reaches_training(compiled, tmp_path, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def train(*_, label_smoothing, **__):
+        raise Asked(label_smoothing)
+
+    monkeypatch.setattr("rec_align.training.loop.train", train)
+    command = ["train-compiled", str(compiled.directory), "--model", "tiny"]
+    with pytest.raises(Asked, match=r"^0\.25$"):
+        main([*command, "--model-dir", str(tmp_path), "--label-smoothing", "0.25"])
+
+
 def test_training_without_tensorflow_resumes_bit_for_bit(compiled, tmp_path, capsys):
     """On a machine without TensorFlow, SeqIO and gin: one and two steps end like three with them.
 

@@ -76,6 +76,12 @@ def test_it_learns(tmp_path):
     assert train["padding_share_inputs"] == 0
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_label_smoothing_is_a_share_below_one(tmp_path, share):
+    with pytest.raises(ValueError, match="give 0, or a share below 1"):
+        run(tmp_path, 1, label_smoothing=share)
+
+
 def test_resuming_is_bit_for_bit(tmp_path):
     whole = run(tmp_path / "whole", 12)
     run(tmp_path / "parts", 7, checkpoint_every=7)
