@@ -3,12 +3,13 @@
   python bench/quality.py bench/quality/next_item_ml_100k.toml --runs runs/quality
 
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
-bindings; those under `train` are for training alone, those under `scoring` for evaluation. A system
-with `after` starts from what another was scored with, of the same seed. With `compiled_epochs` a
-mixture is drawn once for so many epochs, and all seeds are trained from that (`rec-align compile`,
-`train-compiled`), which leaves all cores to training. Finished runs are read again, interrupted
-ones go on. The record, bench/results/quality/NAME.json, holds the config, what
-`rec-align compare` found, each run's own metrics and seconds, and how an index writes items.
+bindings; those under `train` are for training alone, those under `scoring` for evaluation. Item
+embeddings named "taught" are those of `rec-align teach`. A system with `after` starts from what
+another was scored with, of the same seed. With `compiled_epochs` a mixture is drawn once for so
+many epochs, and all seeds are trained from that (`rec-align compile`, `train-compiled`), which
+leaves all cores to training. Finished runs are read again, interrupted ones go on. The record,
+bench/results/quality/NAME.json, holds the config, what `rec-align compare` found, each run's own
+metrics and seconds, and how an index writes items.
 """
 
 import argparse
@@ -38,6 +39,7 @@ _COMPILED_OPTIONS = {
     "LEARNING_RATE": "--learning-rate",
     "optimizers.adamw.embedding_rate": "--embedding-rate",
     "train.label_smoothing": "--label-smoothing",
+    "train.item_embeddings": "--item-embeddings",
     "INITIAL_CHECKPOINT_PATH": "--initial-checkpoint",
     "SEED": "--seed",
 }
@@ -156,6 +158,11 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
         description.append((base / "made_with.json").read_text())
         step = json.loads(scores.read_text())["context"]["checkpoint_step"]
         training |= {"INITIAL_CHECKPOINT_PATH": f"{base}/checkpoints/{step}"}
+    of_training = training
+    if training.get("train.item_embeddings") == "taught":
+        embeddings = taught_items.embeddings_path(corpus)
+        description.append(hashlib.sha256(embeddings.read_bytes()).hexdigest())
+        of_training = training | {"train.item_embeddings": str(embeddings)}
     made_with = json.dumps(description)
     path = folder / "made_with.json"
     if path.exists() and path.read_text() != made_with:
@@ -167,9 +174,9 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     found = folder / "eval_test/metrics.json"
     if not found.exists():
         if "compiled_epochs" in config:
-            _train_compiled(folder, config, mixture, index_sha256, taught, both | training)
+            _train_compiled(folder, config, mixture, index_sha256, taught, both | of_training)
         else:
-            _call("train", folder, mixture, bindings(both | training), model, gin_files)
+            _call("train", folder, mixture, bindings(both | of_training), model, gin_files)
         scored = f"{corpus}_{config.get('score', 'retrieval')}"
         _call("eval", folder, scored, bindings(both | scoring), model, gin_files)
     metrics = json.loads(found.read_text())

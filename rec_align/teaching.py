@@ -1,8 +1,9 @@
-"""Makes the taught items of a corpus: draws of SASRec, fitted on train, at each of its places.
+"""Makes the taught items of a corpus: draws of SASRecs, fitted on train, at each of its places.
 
 They are the targets of `{corpus}_distillation`: a language model learns from them what a retriever
 knows beyond the one item that was taken. In expectation a loss over draws is that over the
 teacher's whole distribution (Hinton et al. 2015, arXiv 1503.02531), and needs no logits of it.
+The teachers' item embeddings are kept, too: item tokens may start from them.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rec_align.baselines import protocol
+from rec_align.baselines.ensemble import Ensemble
 from rec_align.baselines.registry import BASELINES
 from rec_align.data import taught_items
 from rec_align.data.corpus import num_items_at_build
@@ -27,6 +29,7 @@ def teach(
     corpus: str,
     *,
     num_draws: int,
+    num_teachers: int = 1,
     seed: int = 0,
     force: bool = False,
     report: Callable[[str], None] = print,
@@ -38,7 +41,8 @@ def teach(
     Args:
       corpus: a built corpus.
       num_draws: kept at each place; training draws among them again.
-      seed: of the teacher and the draws.
+      num_teachers: networks whose mean draws; one after the other has the next seed.
+      seed: of the first teacher and the draws.
       force: make them anew where there are others.
       report: takes each line of progress.
 
@@ -48,7 +52,14 @@ def teach(
     num_items = num_items_at_build(corpus)
     if num_draws < 1:
         raise ValueError(f"--num-draws {num_draws}: keep 1 or more at each place")
-    options = {"teacher": TEACHER, "seed": seed, "num_draws": num_draws}
+    if num_teachers < 1:
+        raise ValueError(f"--num-teachers {num_teachers}: at least 1 is needed")
+    options = {
+        "teacher": TEACHER,
+        "num_teachers": num_teachers,
+        "seed": seed,
+        "num_draws": num_draws,
+    }
     if taught_items.exists(corpus) and not force:
         taught = taught_items.read(corpus)
         if taught.options != options:
@@ -60,14 +71,16 @@ def teach(
         return taught
     leave_accelerators_alone()
     histories = protocol.train_histories(read_histories(corpus, "train"))
-    report(f"fitting {TEACHER} on {len(histories):,} histories")
-    teacher = BASELINES[TEACHER](
-        histories,
-        num_items,
-        validation=read_held_out(corpus, "validation"),
-        seed=seed,
-        report=report,
-    )
+    validation = read_held_out(corpus, "validation")
+    teachers = []
+    for number in range(num_teachers):
+        report(f"fitting {TEACHER} {number + 1} of {num_teachers} on {len(histories):,} histories")
+        teachers.append(
+            BASELINES[TEACHER](
+                histories, num_items, validation=validation, seed=seed + number, report=report
+            )
+        )
+    teacher = Ensemble(teachers)
     begins = np.cumsum([0, *map(len, histories)])
     users = np.repeat(np.arange(len(histories)), np.diff(begins))
     places = np.arange(len(users)) - begins[users]
@@ -78,8 +91,9 @@ def teach(
             chunk = slice(begin, begin + _PLACES_AT_ONCE)
             draws.append(_draw(teacher, histories, users[chunk], places[chunk], num_draws, rng))
             bar.update(len(draws[-1]))
+    embeddings = np.concatenate([teacher.item_embeddings for teacher in teachers], axis=1)
     taught = TaughtItems(options=options, begins=begins, item_indices=np.concatenate(draws))
-    taught_items.write(corpus, taught)
+    taught_items.write(corpus, taught, embeddings)
     return taught
 
 

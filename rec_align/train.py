@@ -24,6 +24,7 @@ from rec_align.pipeline.batches import choose_validation_task, train_batches, va
 from rec_align.pipeline.rating_targets import first_other_rating
 from rec_align.pretrained import adapters
 from rec_align.training import loop, run_vocabulary, sharding
+from rec_align.training.item_embeddings import ItemEmbeddings
 from rec_align.training.progress import JsonlWriter, Writer
 from rec_align.training.state import Batch
 from rec_align.training.telling import describe, tell
@@ -60,6 +61,7 @@ def train(
     learning_rate: Callable[..., optax.Schedule],
     validation_task: str | None = None,
     initial_checkpoint_path: str | None = None,
+    item_embeddings: str | None = None,
     mesh: str | None = None,
     num_microbatches: int = 1,
     seed: int = 0,
@@ -84,6 +86,8 @@ def train(
         the first task's that has a validation split.
       initial_checkpoint_path: a pretrained checkpoint to start from, of any kind that
         `pretrained.open_checkpoint` knows, or the MODEL_DIR of another run, at its best.
+      item_embeddings: an .npy of [num_items, width] that item tokens start from, such as
+        `rec-align teach` writes; for an index of one token an item.
       mesh: DATAxFSDPxMODEL devices, one may be -1; None: all devices are data.
       num_microbatches: parts that a batch is computed in, to save memory.
       seed: fixes fresh parameters, dropout and every sample.
@@ -106,11 +110,18 @@ def train(
     device_mesh = sharding.make_mesh(mesh)
     host, num_hosts = sharding.host_shard(device_mesh, batch_size, num_microbatches)
     run_vocabulary.check(model_dir, vocabulary.sha256)
+    num_item_tokens = vocabulary.vocab_size - vocabulary.sentinels_end
     initial_params = adapters.initial_params(
         network,
         initial_checkpoint_path,
         model_dir,
-        more_tokens=vocabulary.sentinels_end < vocabulary.vocab_size,
+        more_tokens=num_item_tokens > 0,
+    )
+    rows = item_embeddings and ItemEmbeddings.read(
+        item_embeddings,
+        width=network.config.emb_dim,
+        vocab_size=vocabulary.vocab_size,
+        num_item_tokens=num_item_tokens,
     )
     transformation = optimizer(learning_rate(total_steps=train_steps))
     validation_task = validation_task or choose_validation_task(mixture_or_task_name)
@@ -152,6 +163,7 @@ def train(
         mesh=device_mesh,
         seed=seed,
         initial_params=initial_params,
+        item_embeddings=rows,
         num_microbatches=num_microbatches,
         label_smoothing=label_smoothing,
         z_loss=z_loss,

@@ -31,6 +31,10 @@ class ByIndex:
     def score(self, users, histories):
         return np.tile(np.arange(self.num_items, dtype=np.float32) * np.log(2), (len(users), 1))
 
+    @property
+    def item_embeddings(self):
+        return np.arange(self.num_items, dtype=np.float32)[:, None]
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
@@ -155,7 +159,7 @@ def test_golden_text(shop):
         begins=taught_items.read(shop).begins,
         item_indices=np.full((sum(map(len, train_histories())), 1), at_build - 1, np.int32),
     )
-    taught_items.write(shop, taught)
+    taught_items.write(shop, taught, np.zeros((at_build, 1), np.float32))
     task = seqio.get_mixture_or_task(f"{shop}_distillation")
     found = {
         (example["inputs_pretokenized"], example["targets_pretokenized"])
@@ -219,6 +223,35 @@ def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch)
     assert given["seed"] == 4
 
 
+def test_several_teachers_draw_by_the_mean_of_their_log_probabilities(shop, monkeypatch):
+    """Two that differ in the first item alone: 1/4 and 1/16 of its odds are 1/8 together."""
+    num_items = corpus.num_items_at_build(shop)
+
+    class BySeed:
+        def __init__(self, seed):
+            self.item_embeddings = np.full((num_items, 2), float(seed))
+            self.logits = np.full(num_items, 10.0 * seed)  # logits may have any height
+            self.logits[0] += np.log({5: 1 / 4, 6: 1 / 16}[seed])
+
+        def score(self, users, histories):
+            return np.tile(self.logits, (len(users), 1))
+
+    monkeypatch.setitem(BASELINES, teaching.TEACHER, lambda *_, seed, **__: BySeed(seed))
+    taught = teaching.teach(shop, num_draws=2000, num_teachers=2, seed=5, force=True, report=len)
+    assert taught.options["num_teachers"] == 2
+    num_found = 0
+    for user, history in enumerate(train_histories()):
+        for number, place in enumerate(range(*taught.begins[user : user + 2])):
+            left = set(range(num_items)) - set(history[:number])
+            if number and 0 in left:
+                expected = (1 / 8) / (1 / 8 + len(left) - 1)
+                found = (taught.item_indices[place] == 0).mean()
+                assert found == pytest.approx(expected, abs=5 * (expected / 2000) ** 0.5)
+                num_found += 1
+    assert num_found
+    assert np.load(taught_items.embeddings_path(shop))[3].tolist() == [5.0, 5.0, 6.0, 6.0]
+
+
 def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypatch, capsys):
     """With SASRec itself."""
     monkeypatch.setattr(sasrec, "LEAST_STEPS", 2)
@@ -228,6 +261,9 @@ def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypat
     out = capsys.readouterr().out
     num_places = sum(map(len, train_histories()))
     assert "SASRec: epoch" in out and f"4 draws for each of the {num_places:,} places" in out
+    embeddings = taught_items.embeddings_path(SHOP)
+    assert str(embeddings) in out
+    assert np.load(embeddings).shape == (corpus.num_items_at_build(SHOP), 64)
     taught = taught_items.read(SHOP)
     for user, history in enumerate(train_histories()):
         for number, place in enumerate(range(*taught.begins[user : user + 2])):
@@ -238,6 +274,8 @@ def test_the_command_keeps_what_is_there_and_refuses_another(data_dir, monkeypat
     assert "give --force" in capsys.readouterr().err
     assert rec_align_cli(["teach", SHOP, "--num-draws", "0"]) == 1
     assert "keep 1 or more" in capsys.readouterr().err
+    assert rec_align_cli(["teach", SHOP, "--num-teachers", "0"]) == 1
+    assert "at least 1" in capsys.readouterr().err
 
 
 def test_taught_items_of_another_version_are_refused(shop, capsys):

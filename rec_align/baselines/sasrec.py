@@ -139,6 +139,11 @@ class SASRec:
         scores = _score(self.params, items, padded, config=self.config)
         return np.asarray(scores)[: len(recent)]
 
+    @property
+    def item_embeddings(self) -> np.ndarray:
+        """[num_items, emb_dim] float32, by which it scores."""
+        return np.asarray(self.params["item_embedding"])
+
     def save(self, path: epath.PathLike) -> None:
         """Writes one file, an .npz of all arrays and the config."""
         arrays = traverse_util.flatten_dict(jax.device_get(dict(self.params)), sep="/")

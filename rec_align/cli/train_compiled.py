@@ -43,13 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedding-rate", type=float, metavar="TIMES",
         help="of adamw: the token embeddings' learning rate, as a multiple (default 8, and 1 with "
-        "--initial-checkpoint)",
+        "--initial-checkpoint or --item-embeddings)",
     )  # fmt: skip
     parser.add_argument(
         "--label-smoothing", type=float, default=0.0, metavar="SHARE",
         help="of a target's weight that all tokens share (default 0)",
     )  # fmt: skip
     parser.add_argument("--initial-checkpoint", metavar="PATH", help="pretrained weights, or a run")
+    parser.add_argument(
+        "--item-embeddings", metavar="PATH",
+        help="an .npy of [num_items, width] that item tokens start from, such as `rec-align teach` "
+        "writes; for an index of one token an item",
+    )  # fmt: skip
     parser.add_argument("--mesh", metavar="DxFxM", help="devices; default: all are data")
     parser.add_argument("--microbatches", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument("--seed", type=int, default=0, help="order, dropout, parameters")
@@ -75,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from rec_align.pretrained import adapters
     from rec_align.training import loop, optimizers, run_vocabulary, sharding
     from rec_align.training.compiled import CompiledMixture
+    from rec_align.training.item_embeddings import ItemEmbeddings
     from rec_align.training.progress import JsonlWriter
     from rec_align.training.telling import describe, tell
 
@@ -96,11 +102,18 @@ def run(args: argparse.Namespace) -> int:
         names = ("vocabulary_sha256", "vocab_size", "task_feature_lengths")
         compiled.check_fits(**{name: trained_on[name] for name in names})
 
+    num_item_tokens = manifest.get("num_item_index_tokens", 0)
+    item_embeddings = args.item_embeddings and ItemEmbeddings.read(
+        args.item_embeddings,
+        width=config.emb_dim,
+        vocab_size=compiled.vocab_size,
+        num_item_tokens=num_item_tokens,
+    )
     mesh = sharding.make_mesh(args.mesh)
     shard = sharding.host_shard(mesh, args.batch_size, args.microbatches)
     run_vocabulary.check(args.model_dir, compiled.manifest["vocabulary_sha256"])
     embedding_rate = args.embedding_rate or (
-        1.0 if args.initial_checkpoint else FRESH_EMBEDDING_RATE
+        1.0 if args.initial_checkpoint or args.item_embeddings else FRESH_EMBEDDING_RATE
     )
     make_optimizer, schedule = {
         "adamw": (
@@ -134,8 +147,9 @@ def run(args: argparse.Namespace) -> int:
             network,
             args.initial_checkpoint,
             args.model_dir,
-            more_tokens=compiled.manifest.get("num_item_index_tokens", 0) > 0,
+            more_tokens=num_item_tokens > 0,
         ),
+        item_embeddings=item_embeddings,
         num_microbatches=args.microbatches,
         label_smoothing=args.label_smoothing,
         writers=[JsonlWriter(args.model_dir)] if is_first_host else [],

@@ -1,11 +1,13 @@
 """Taught items: what a teacher draws at each place of the train split.
 
-One file beside a corpus, which `rec_align/teaching.py` writes and the task `{corpus}_distillation`
-draws its targets from.
+Two files beside a corpus, which `rec_align/teaching.py` writes: the draws, among which the task
+`{corpus}_distillation` takes its targets, and the teacher's embeddings of the items, which item
+tokens may start from.
 """
 
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +18,7 @@ from etils import epath
 from rec_align.data.arrays import write_arrays
 from rec_align.data.corpus import corpus_dir
 
-_FILE = "taught_items.npz"
+_FILE, _EMBEDDINGS = "taught_items.npz", "taught_item_embeddings.npy"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,17 @@ def sha256(corpus: str) -> str | None:
     return hashlib.sha256(_path(corpus).read_bytes()).hexdigest() if exists(corpus) else None
 
 
-def write(corpus: str, taught: TaughtItems) -> None:
-    """Puts them beside the corpus, in place of those that may be there."""
+def write(corpus: str, taught: TaughtItems, item_embeddings: np.ndarray) -> None:
+    """Puts them beside the corpus, in place of those that may be there.
+
+    Args:
+      corpus: a built corpus.
+      taught: the draws.
+      item_embeddings: [num_items, width] float32, the teacher's.
+    """
+    file = io.BytesIO()
+    np.save(file, item_embeddings)
+    embeddings_path(corpus).write_bytes(file.getvalue())
     path = _path(corpus)
     written = path.parent / f".{_FILE}.written"
     arrays = {k: v for k, v in vars(taught).items() if k != "options"}
@@ -72,6 +83,11 @@ def read(corpus: str) -> TaughtItems:
             "--force`"
         )
     return TaughtItems(options=json.loads(str(arrays.pop("options"))), **arrays)
+
+
+def embeddings_path(corpus: str) -> epath.Path:
+    """Where the teacher's embeddings of a corpus's items are, an .npy of [num_items, width]."""
+    return corpus_dir(corpus) / _EMBEDDINGS
 
 
 def _path(corpus: str) -> epath.Path:

@@ -17,6 +17,7 @@ from rec_align.models.rating_head import check_targets
 from rec_align.models.t5 import Transformer
 from rec_align.training import sharding
 from rec_align.training.checkpoints import Checkpoints, shapes
+from rec_align.training.item_embeddings import ItemEmbeddings
 from rec_align.training.prefetch import prefetch
 from rec_align.training.progress import Writer, progress_bar
 from rec_align.training.state import (
@@ -72,6 +73,7 @@ def train(
     mesh: Mesh | None = None,
     seed: int = 0,
     initial_params: Callable[[Any], Any] | None = None,
+    item_embeddings: ItemEmbeddings | None = None,
     num_microbatches: int = 1,
     label_smoothing: float = 0.0,
     z_loss: float = 1e-4,
@@ -93,6 +95,8 @@ def train(
       seed: of fresh parameters and dropout.
       initial_params: gives the starting parameters for a tree of shapes and placements; called
         where there is no checkpoint to go on from, or it has only adapters. None: fresh ones.
+      item_embeddings: what item tokens start from instead, where there is no checkpoint to go on
+        from.
       num_microbatches: parts that a batch is computed in, one after the other, to save memory.
       label_smoothing: see `losses.cross_entropy`.
       z_loss: likewise.
@@ -105,11 +109,13 @@ def train(
     mesh = mesh or sharding.make_mesh()
     if network.config.rates:
         check_targets(validation_batches, network.config.rating_tokens)
-    _check_adapters(network, initial_params)
+    _check_adapters(network, initial_params, item_embeddings)
     checkpoints = Checkpoints(model_dir, keep=keep_checkpoints)
     stop = StopRequest()
     with stop:  # a signal while a large checkpoint is read is not lost
-        state, frozen = _first_state(network, optimizer, mesh, checkpoints, seed, initial_params)
+        state, frozen = _first_state(
+            network, optimizer, mesh, checkpoints, seed, initial_params, item_embeddings
+        )
     train_step = make_train_step(
         network,
         optimizer,
@@ -170,7 +176,11 @@ def train(
     return Outcome(state, stopped_by, metrics)
 
 
-def _check_adapters(network: Transformer, initial_params: Callable[[Any], Any] | None) -> None:
+def _check_adapters(
+    network: Transformer,
+    initial_params: Callable[[Any], Any] | None,
+    item_embeddings: ItemEmbeddings | None,
+) -> None:
     """Raises ValueError where adapters have nothing to adapt, or adapt nothing."""
     lora = network.config.lora
     if lora is None:
@@ -179,6 +189,11 @@ def _check_adapters(network: Transformer, initial_params: Callable[[Any], Any] |
         raise ValueError(
             "INITIAL_CHECKPOINT_PATH: adapters need what they adapt: a Hugging Face directory, a "
             "T5X checkpoint, or the MODEL_DIR of a run."
+        )
+    if item_embeddings:
+        raise ValueError(
+            "item_embeddings: adapters leave all embeddings as they are: start a run of the whole "
+            "network from these, and adapt that."
         )
     adapters, rest = split_adapters(sharding.abstract_params(network))
     if not adapters:
@@ -195,12 +210,15 @@ def _first_state(
     checkpoints: Checkpoints,
     seed: int,
     initial_params: Callable[[Any], Any] | None,
+    item_embeddings: ItemEmbeddings | None,
 ) -> tuple[TrainState, Any]:
     """The state to go on from, and the frozen parameters."""
     unadapted = split_adapters(sharding.abstract_params(network, mesh))[1]
     if checkpoints.latest_step() is None:
         given = initial_params(unadapted) if initial_params else None
-        return init_state(network, optimizer, mesh, seed=seed, given=given)
+        return init_state(
+            network, optimizer, mesh, seed=seed, given=given, item_embeddings=item_embeddings
+        )
     abstract, frozen = abstract_state(network, optimizer, mesh)
     if frozen:
         frozen = split_trained(network, initial_params(unadapted))[1]

@@ -14,6 +14,7 @@ from rec_align.models.losses import cross_entropy
 from rec_align.models.partitioning import constrain
 from rec_align.models.t5 import Transformer
 from rec_align.models.t5_config import ADDED_PARTS
+from rec_align.training.item_embeddings import ItemEmbeddings
 from rec_align.training.sharding import abstract_opt_state, abstract_params
 
 Batch = dict[str, np.ndarray]
@@ -73,6 +74,7 @@ def init_state(
     *,
     seed: int,
     given: Any | None = None,
+    item_embeddings: ItemEmbeddings | None = None,
 ) -> tuple[TrainState, Any]:
     """A fresh state and the frozen parameters, each computed where it lives.
 
@@ -83,6 +85,7 @@ def init_state(
       seed: of fresh parameters.
       given: parameters that are not to be fresh (all, or all but the adapters and what of
         `ADDED_PARTS` the checkpoint lacks); placed already.
+      item_embeddings: what item tokens start from instead.
     """
     state, frozen = abstract_state(network, optimizer, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (state, frozen))
@@ -91,6 +94,8 @@ def init_state(
         params = given
         if jax.tree.structure(given) != jax.tree.structure(join(state.params, frozen)):
             params = join(init_params(network, seed), given)
+        if item_embeddings:
+            params = item_embeddings.into(params)
         trained, rest = split_trained(network, params)
         return TrainState(jnp.zeros((), jnp.int32), trained, optimizer.init(trained)), rest
 

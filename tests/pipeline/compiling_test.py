@@ -18,12 +18,15 @@ import seqio
 import tasks
 from rec_align import train
 from rec_align.cli.main import main
+from rec_align.data.corpus import num_items_at_build
 from rec_align.models.t5 import T5Config, Transformer
 from rec_align.pipeline import batches, compiling
 from rec_align.prompts.retrieval import FAMILY
 from rec_align.training import loop
 from rec_align.training.checkpoints import Checkpoints
 from rec_align.training.compiled import CompiledMixture, model_features
+from rec_align.training.loop import Outcome
+from rec_align.training.state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTHS = {"inputs": 96, "targets": 48}
@@ -241,6 +244,43 @@ def test_label_smoothing_reaches_training(compiled, tmp_path, monkeypatch):
     command = ["train-compiled", str(compiled.directory), "--model", "tiny"]
     with pytest.raises(Asked, match=r"^0\.25$"):
         main([*command, "--model-dir", str(tmp_path), "--label-smoothing", "0.25"])
+
+
+def test_items_start_from_given_embeddings_in_both_ways_of_training(
+    small_shop, tmp_path, monkeypatch, capsys
+):
+    started = []
+
+    def train_nothing(*_, item_embeddings, **__):
+        started.append(item_embeddings)
+        return Outcome(TrainState(0, {}, {}), None, {})
+
+    monkeypatch.setattr("rec_align.training.loop.train", train_nothing)
+    num_items = num_items_at_build(small_shop)
+    given = np.random.default_rng(0).normal(size=(num_items, 8)).astype(np.float32)
+    rows = tmp_path / "rows.npy"
+    np.save(rows, given)
+    task, folder = f"{small_shop}_retrieval", str(tmp_path / "compiled")
+    assert main(["compile", task, "--item-index", "atomic", "--out", folder]) == 0
+    command = ["train-compiled", folder, "--model", "tiny", "--item-embeddings", str(rows)]
+    assert main([*command, "--model-dir", str(tmp_path / "options")]) == 0
+    bindings = {
+        "MIXTURE_OR_TASK_NAME": task,
+        "MODEL_DIR": str(tmp_path / "gin"),
+        "ITEM_INDEX": "atomic",
+        "train.item_embeddings": str(rows),
+    }
+    gin.clear_config()
+    files = [f"--gin_file=gin/{name}.gin" for name in ("models/tiny", "runs/train")]
+    assert train.main([*files, *(f"--gin.{name}='{of}'" for name, of in bindings.items())]) == 0
+    vocab_size = CompiledMixture.open(folder).vocab_size
+    assert [found.first_token for found in started] == 2 * [vocab_size - num_items]
+    for found in started:
+        np.testing.assert_array_equal(found.rows, given)
+
+    np.save(rows, given[1:])
+    assert main([*command, "--model-dir", str(tmp_path / "other")]) == 1
+    assert "a token an item" in capsys.readouterr().err
 
 
 def test_training_without_tensorflow_resumes_bit_for_bit(compiled, tmp_path, capsys):
