@@ -91,7 +91,7 @@ def teach(
             chunk = slice(begin, begin + _PLACES_AT_ONCE)
             draws.append(_draw(teacher, histories, users[chunk], places[chunk], num_draws, rng))
             bar.update(len(draws[-1]))
-    embeddings = np.concatenate([teacher.item_embeddings for teacher in teachers], axis=1)
+    embeddings = np.concatenate([one.item_embeddings for one in teachers], axis=1)
     taught = TaughtItems(options=options, begins=begins, item_indices=np.concatenate(draws))
     taught_items.write(corpus, taught, embeddings)
     return taught

@@ -117,7 +117,7 @@ def train(
         model_dir,
         more_tokens=num_item_tokens > 0,
     )
-    rows = item_embeddings and ItemEmbeddings.read(
+    start_of_items = item_embeddings and ItemEmbeddings.read(
         item_embeddings,
         width=network.config.emb_dim,
         vocab_size=vocabulary.vocab_size,
@@ -163,7 +163,7 @@ def train(
         mesh=device_mesh,
         seed=seed,
         initial_params=initial_params,
-        item_embeddings=rows,
+        item_embeddings=start_of_items,
         num_microbatches=num_microbatches,
         label_smoothing=label_smoothing,
         z_loss=z_loss,

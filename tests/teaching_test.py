@@ -224,14 +224,14 @@ def test_validation_and_test_items_are_taught_only_from_train(shop, monkeypatch)
 
 
 def test_several_teachers_draw_by_the_mean_of_their_log_probabilities(shop, monkeypatch):
-    """Two that differ in the first item alone: 1/4 and 1/16 of its odds are 1/8 together."""
+    """Two that differ in the first item alone: odds of 1 and of 256 are 16 together."""
     num_items = corpus.num_items_at_build(shop)
 
     class BySeed:
         def __init__(self, seed):
             self.item_embeddings = np.full((num_items, 2), float(seed))
-            self.logits = np.full(num_items, 10.0 * seed)  # logits may have any height
-            self.logits[0] += np.log({5: 1 / 4, 6: 1 / 16}[seed])
+            self.logits = np.zeros(num_items)
+            self.logits[0] = np.log({5: 1, 6: 256}[seed])
 
         def score(self, users, histories):
             return np.tile(self.logits, (len(users), 1))
@@ -244,9 +244,10 @@ def test_several_teachers_draw_by_the_mean_of_their_log_probabilities(shop, monk
         for number, place in enumerate(range(*taught.begins[user : user + 2])):
             left = set(range(num_items)) - set(history[:number])
             if number and 0 in left:
-                expected = (1 / 8) / (1 / 8 + len(left) - 1)
+                expected = 16 / (16 + len(left) - 1)
                 found = (taught.item_indices[place] == 0).mean()
-                assert found == pytest.approx(expected, abs=5 * (expected / 2000) ** 0.5)
+                error = (expected * (1 - expected) / 2000) ** 0.5
+                assert found == pytest.approx(expected, abs=5 * error)
                 num_found += 1
     assert num_found
     assert np.load(taught_items.embeddings_path(shop))[3].tolist() == [5.0, 5.0, 6.0, 6.0]
@@ -285,6 +286,11 @@ def test_taught_items_of_another_version_are_refused(shop, capsys):
     assert "another version" in capsys.readouterr().err
     teaching.teach(shop, num_draws=1, force=True, report=len)
     assert taught_items.read(shop).options["num_draws"] == 1
+    taught_items.embeddings_path(shop).unlink()
+    assert rec_align_cli(["teach", shop, "--num-draws", "1"]) == 1
+    assert "another version" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="teach small_shop --force"):
+        taught_items.embeddings_path(shop)
 
 
 def test_without_taught_items_the_task_says_how_to_make_them(data_dir, monkeypatch):

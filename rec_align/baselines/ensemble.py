@@ -1,4 +1,4 @@
-"""Several baselines as one, which scores by the mean of their log-probabilities.
+"""Several baselines as one.
 
 Networks that differ by their seed alone err at different users; their mean is a better ranking
 than each of them.
@@ -7,13 +7,14 @@ than each of them.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax
 
 from rec_align.baselines.protocol import Baseline, Histories
 
 
 class Ensemble:
-    """The geometric mean of what baselines expect, whose scores must be logits.
+    """The mean of the scores of baselines of one kind.
+
+    Where these are logits it is the geometric mean of the probabilities, up to a factor.
 
     Args:
       members: fitted baselines of one catalogue.
@@ -24,6 +25,4 @@ class Ensemble:
 
     def score(self, users: np.ndarray, histories: Histories) -> np.ndarray:
         """See `protocol.Baseline.score`."""
-        return sum(
-            log_softmax(member.score(users, histories), axis=1) for member in self.members
-        ) / len(self.members)
+        return np.mean([member.score(users, histories) for member in self.members], axis=0)

@@ -7,6 +7,7 @@
   vocabulary/spiece.model    SentencePiece, trained on the corpus's own train-side text
   corpus.json                the manifest: inputs, options, counts, what was skipped
   taught_items.npz           a teacher's draws (see `taught_items`), after `rec-align teach`
+  taught_item_embeddings.npy its embeddings of the items
   reviews/                   a TFDS dataset of its own (see `reviews_tfds`), where there are any
 
 Raw user ids are not kept. `user_index` is the rank of a user's id by SHA-256 among the kept users,

@@ -58,14 +58,15 @@ def write(corpus: str, taught: TaughtItems, item_embeddings: np.ndarray) -> None
       taught: the draws.
       item_embeddings: [num_items, width] float32, the teacher's.
     """
+    folder = corpus_dir(corpus)
+    written, embeddings_written = (folder / f".{n}.written" for n in (_FILE, _EMBEDDINGS))
     file = io.BytesIO()
     np.save(file, item_embeddings)
-    embeddings_path(corpus).write_bytes(file.getvalue())
-    path = _path(corpus)
-    written = path.parent / f".{_FILE}.written"
+    embeddings_written.write_bytes(file.getvalue())
     arrays = {k: v for k, v in vars(taught).items() if k != "options"}
     write_arrays(written, {"options": json.dumps(taught.options), **arrays})
-    written.replace(path)
+    embeddings_written.replace(folder / _EMBEDDINGS)
+    written.replace(folder / _FILE)
 
 
 def read(corpus: str) -> TaughtItems:
@@ -77,7 +78,8 @@ def read(corpus: str) -> TaughtItems:
         )
     with _path(corpus).open("rb") as file, np.load(file) as stored:
         arrays = dict(stored)
-    if arrays.keys() != {field.name for field in dataclasses.fields(TaughtItems)}:
+    fields = {field.name for field in dataclasses.fields(TaughtItems)}
+    if arrays.keys() != fields or not (corpus_dir(corpus) / _EMBEDDINGS).exists():
         raise ValueError(
             f"{_path(corpus)} is of another version: make it anew with `rec-align teach {corpus} "
             "--force`"
@@ -86,7 +88,12 @@ def read(corpus: str) -> TaughtItems:
 
 
 def embeddings_path(corpus: str) -> epath.Path:
-    """Where the teacher's embeddings of a corpus's items are, an .npy of [num_items, width]."""
+    """Where the teacher's embeddings of the items are, an .npy of [num_items, width].
+
+    Raises:
+      ValueError: the corpus has no taught items.
+    """
+    read(corpus)
     return corpus_dir(corpus) / _EMBEDDINGS
 
 

@@ -13,6 +13,9 @@ from rec_align.models.lora import Lora
 # starts fresh, and it is trained where adapters leave the rest as it is.
 ADDED_PARTS = ("entity_embedder", "rating_head", "repeat_bias")
 
+# The parameters that have an entry for each token, and the axis of these.
+TOKEN_AXIS = {"token_embedder/embedding": 0, "decoder/logits_dense/kernel": 1}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class T5Config:

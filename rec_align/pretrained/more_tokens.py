@@ -4,10 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from rec_align.models.t5_config import TOKEN_AXIS
 from rec_align.pretrained.checkpoint import Checkpoint, Index
-
-# The axis of tokens of each table that has one.
-_TABLES = {"token_embedder/embedding": 0, "decoder/logits_dense/kernel": 1}
 
 
 def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]]) -> Checkpoint:
@@ -22,7 +20,7 @@ def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]])
     """
     missing = {
         name: wanted[name][axis] - checkpoint.shapes[name][axis]
-        for name, axis in _TABLES.items()
+        for name, axis in TOKEN_AXIS.items()
         if name in wanted and name in checkpoint.shapes
     }
     grown = {name for name, count in missing.items() if count > 0}
@@ -30,7 +28,7 @@ def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]])
     def read(name: str, index: Index = ()) -> np.ndarray:
         if name not in grown:
             return checkpoint.read(name, index)
-        axis, table = _TABLES[name], checkpoint.read(name, ())
+        axis, table = TOKEN_AXIS[name], checkpoint.read(name, ())
         mean = table.mean(axis=axis, keepdims=True)
         table = np.concatenate([table, mean.repeat(missing[name], axis=axis)], axis=axis)
         return table[index]
@@ -38,6 +36,6 @@ def with_more_tokens(checkpoint: Checkpoint, wanted: dict[str, tuple[int, ...]])
     shapes = dict(checkpoint.shapes)
     for name in grown:
         shape = list(shapes[name])
-        shape[_TABLES[name]] += missing[name]
+        shape[TOKEN_AXIS[name]] += missing[name]
         shapes[name] = tuple(shape)
     return dataclasses.replace(checkpoint, shapes=shapes, read=read)

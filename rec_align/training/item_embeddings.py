@@ -2,11 +2,12 @@
 
 Where an item is one token its embedding is a vector of the item, and a retriever has learned such
 vectors already. At the start of training they take the place of the network's own rows: in the
-embedding, and in the output layer where that is not tied to it. They come to the scale of the table
-and keep their directions, so dot products order the items as before.
+embedding, and in the output layer where that is not tied to it. They come to the scale of the other
+tokens' rows and keep their directions, so dot products order the items as before.
 """
 
 import os
+import zipfile
 from typing import Any, NamedTuple
 
 import jax
@@ -15,18 +16,15 @@ import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-# Each table of tokens, and whether a token is a column of it.
-_TABLES = {
-    ("token_embedder", "embedding"): False,
-    ("decoder", "logits_dense", "kernel"): True,
-}
+from rec_align.models.t5_config import TOKEN_AXIS
 
 
 class ItemEmbeddings(NamedTuple):
     """What item tokens start from.
 
     Attributes:
-      first_token: the token of item 0; the others' follow in the order of item_index.
+      first_token: the token of item 0; the others' follow in the order of item_index, and no other
+        token comes after them.
       rows: [num_items, width] float32; at most as wide as the network, which is 0 beyond.
     """
 
@@ -39,8 +37,8 @@ class ItemEmbeddings(NamedTuple):
     ) -> "ItemEmbeddings":
         """Reads an .npy of [num_items, any width].
 
-        What is wider than the network is brought to its width along the directions in which the
-        items differ most.
+        What is wider than the network is brought to its width in such a way that the dot products
+        change least.
 
         Args:
           path: the file.
@@ -54,33 +52,41 @@ class ItemEmbeddings(NamedTuple):
         with epath.Path(path).open("rb") as file:
             try:
                 rows = np.load(file)
-            except ValueError as error:
+            except (ValueError, EOFError, zipfile.BadZipFile) as error:
                 raise ValueError(f"{path} is no .npy of numbers: {error}") from error
-        is_numbers = isinstance(rows, np.ndarray) and np.issubdtype(rows.dtype, np.number)
-        if not is_numbers or rows.ndim != 2 or not np.isfinite(rows).all():
-            raise ValueError(f"{path}: an .npy of finite numbers, [num_items, width], is needed")
+        is_floats = isinstance(rows, np.ndarray) and np.issubdtype(rows.dtype, np.floating)
+        with np.errstate(over="ignore"):  # to infinity, which is refused
+            rows = rows.astype(np.float32) if is_floats else np.zeros(())
+        if rows.ndim != 2 or not rows.any() or not np.isfinite(rows).all():
+            raise ValueError(
+                f"{path}: an .npy of floats, [num_items, width], is needed, finite and not all 0"
+            )
         if len(rows) != num_item_tokens:
             raise ValueError(
                 f"{path} has {len(rows):,} rows, and items are written with {num_item_tokens:,} "
                 "tokens of their own: it needs a row for each item of the corpus as it was built, "
-                "and ITEM_INDEX a token an item, as `atomic` has"
+                "and the item index a token an item, as `atomic` has"
             )
         if rows.shape[1] > width:
             rows = rows @ np.linalg.svd(rows, full_matrices=False)[2][:width].T
-        return cls(vocab_size - num_item_tokens, rows.astype(np.float32))
+        return cls(vocab_size - num_item_tokens, rows)
 
     def into(self, params: Any) -> Any:
         """The parameters with these rows in place of the items' own; may be traced."""
-        flat = flatten_dict(params)
-        for name, is_transposed in _TABLES.items():
+        flat = flatten_dict(params, sep="/")
+        for name, axis in TOKEN_AXIS.items():
             if name in flat:
-                table = flat[name].T if is_transposed else flat[name]
-                table = self._into_table(table)
-                flat[name] = table.T if is_transposed else table
-        return unflatten_dict(flat)
+                table = self._into_table(jnp.moveaxis(flat[name], axis, 0))
+                flat[name] = jnp.moveaxis(table, 0, axis)
+        return unflatten_dict(flat, sep="/")
 
     def _into_table(self, table: jax.Array) -> jax.Array:
         """[tokens, emb_dim] -> the same."""
-        rows = jnp.pad(self.rows, ((0, 0), (0, table.shape[1] - self.rows.shape[1])))
-        scale = jnp.sqrt(jnp.square(table).mean() / jnp.square(rows).mean())
-        return jax.lax.dynamic_update_slice(table, scale * rows, (self.first_token, 0))
+        num_tokens, width = table.shape
+        rows = jnp.pad(self.rows, ((0, 0), (0, width - self.rows.shape[1])))
+        others = jnp.arange(num_tokens)[:, None] < self.first_token
+        size = jnp.square(table).sum(where=others) / (self.first_token * width)
+        scaled = rows * jnp.sqrt(size / jnp.square(rows).mean())
+        return jax.lax.dynamic_update_slice(
+            table, scaled.astype(table.dtype), (self.first_token, 0)
+        )

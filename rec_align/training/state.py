@@ -90,16 +90,17 @@ def init_state(
     state, frozen = abstract_state(network, optimizer, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (state, frozen))
 
-    def make(given: Any) -> tuple[TrainState, Any]:
+    def make(given: Any, items: ItemEmbeddings | None) -> tuple[TrainState, Any]:
         params = given
         if jax.tree.structure(given) != jax.tree.structure(join(state.params, frozen)):
             params = join(init_params(network, seed), given)
-        if item_embeddings:
-            params = item_embeddings.into(params)
+        if items:
+            params = items.into(params)
         trained, rest = split_trained(network, params)
         return TrainState(jnp.zeros((), jnp.int32), trained, optimizer.init(trained)), rest
 
-    return jax.jit(make, out_shardings=shardings, donate_argnums=0)(given or {})
+    start = jax.jit(make, out_shardings=shardings, donate_argnums=0)
+    return start(given or {}, item_embeddings)
 
 
 def batch_loss(

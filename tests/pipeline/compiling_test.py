@@ -249,10 +249,11 @@ def test_label_smoothing_reaches_training(compiled, tmp_path, monkeypatch):
 def test_items_start_from_given_embeddings_in_both_ways_of_training(
     small_shop, tmp_path, monkeypatch, capsys
 ):
-    started = []
+    started, optimizers = [], []
 
-    def train_nothing(*_, item_embeddings, **__):
+    def train_nothing(_, optimizer, *__, item_embeddings, **___):
         started.append(item_embeddings)
+        optimizers.append(optimizer)
         return Outcome(TrainState(0, {}, {}), None, {})
 
     monkeypatch.setattr("rec_align.training.loop.train", train_nothing)
@@ -277,6 +278,17 @@ def test_items_start_from_given_embeddings_in_both_ways_of_training(
     assert [found.first_token for found in started] == 2 * [vocab_size - num_items]
     for found in started:
         np.testing.assert_array_equal(found.rows, given)
+
+    # train-compiled keeps them near what was given.
+    params = {name: jax.numpy.zeros(2) for name in ("token_embedder", "encoder")}
+    optimizer = optimizers[0]
+    state = optimizer.init(params)
+    for _ in range(2):  # the first step has no learning rate
+        updates, state = optimizer.update(
+            {name: 1 + of for name, of in params.items()}, state, params
+        )
+    np.testing.assert_allclose(updates["token_embedder"], 0.2 * updates["encoder"])
+    assert updates["encoder"].all()
 
     np.save(rows, given[1:])
     assert main([*command, "--model-dir", str(tmp_path / "other")]) == 1
