@@ -44,7 +44,7 @@ _COMPILED_OPTIONS = {
     "SEED": "--seed",
 }
 # The rest of a system's entries are gin bindings.
-_OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after")
+_OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after", "score")
 RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
 
 
@@ -177,7 +177,7 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
             _train_compiled(folder, config, mixture, index_sha256, taught, both | of_training)
         else:
             _call("train", folder, mixture, bindings(both | of_training), model, gin_files)
-        scored = f"{corpus}_{config.get('score', 'retrieval')}"
+        scored = f"{corpus}_{system.get('score', config.get('score', 'retrieval'))}"
         _call("eval", folder, scored, bindings(both | scoring), model, gin_files)
     metrics = json.loads(found.read_text())
     return {

@@ -61,15 +61,17 @@ def _over_seeds(values: Sequence[float]) -> str:
 AMONG_CANDIDATES = {"hr@1": "HR@1", "hr@5": "HR@5", "ndcg@5": "NDCG@5", "hr@10": "HR@10"}
 
 
-def of_candidates(corpus: str) -> str:
-    """Baselines and networks that were ranked by the task of candidates, over seeds."""
+def of_candidates(corpus: str, *experiments: str) -> str:
+    """Baselines, and what of some experiments was ranked by the task of candidates, over seeds."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for run in read(f"quality/baselines_{corpus}")["runs"]:
         found.setdefault(run["baseline"], []).append(
             {metric: run["test"][f"candidates/{metric}"] for metric in AMONG_CANDIDATES}
         )
-    for system, runs in read(f"quality/next_item_{corpus}")["runs"].items():
-        found[system] = [run["metrics"]["candidates"] for run in runs]
+    for experiment in experiments:
+        for system, runs in read(f"quality/{experiment}")["runs"].items():
+            if "candidates" in runs[0]["metrics"]:
+                found[system] = [run["metrics"]["candidates"] for run in runs]
     rows = [
         (name, len(runs), *(_over_seeds([run[m] for run in runs]) for m in AMONG_CANDIDATES))
         for name, runs in found.items()
@@ -182,8 +184,14 @@ def main() -> None:
             "next_item_ml_100k": lambda: of_experiment(
                 "next_item_ml_100k", WITH_AND_WITHOUT_HISTORY
             ),
-            "candidates_beauty": lambda: of_candidates("beauty"),
-            "candidates_ml_100k": lambda: of_candidates("ml_100k"),
+            "taught_ml_100k": lambda: of_experiment("taught_ml_100k", WITH_AND_WITHOUT_HISTORY),
+            "taught_beauty": lambda: of_experiment("taught_beauty", WITH_AND_WITHOUT_HISTORY),
+            "candidates_beauty": lambda: of_candidates(
+                "beauty", "next_item_beauty", "taught_beauty"
+            ),
+            "candidates_ml_100k": lambda: of_candidates(
+                "ml_100k", "next_item_ml_100k", "taught_ml_100k"
+            ),
             "cold_start": of_cold_start,
         },
     )
