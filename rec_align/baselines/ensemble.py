@@ -18,6 +18,11 @@ class Ensemble:
 
     Args:
       members: fitted baselines of one catalogue.
+
+    Example:
+      >>> from rec_align.baselines.popularity import Popularity
+      >>> Ensemble([Popularity([4, 0]), Popularity([0, 2])]).score([0], [[]]).tolist()
+      [[2.0, 1.0]]
     """
 
     def __init__(self, members: Sequence[Baseline]):
