@@ -1,7 +1,6 @@
 """Several baselines as one.
 
-Networks that differ by their seed alone err at different users; their mean is a better ranking
-than each of them.
+Networks that differ by their seed alone err at different users, which their mean evens out.
 """
 
 from collections.abc import Sequence
