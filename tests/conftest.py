@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 import tempfile
 
 import pytest
@@ -12,11 +13,19 @@ from rec_align.data import corpus, sources
 # Compiling is most of what the tests do. What one test compiled the others need not, in this
 # process, in those that it starts, and in all workers: these have the environment of the process
 # that started them. And tiny networks run faster than XLA could make them faster; see `optimized`.
+# The emitters of fusions pay off at run time alone, too: without, gradients compile in half.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    os.environ["XLA_FLAGS"] = " ".join(
+        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
+    )
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # often so in containers
+        # TensorFlow's modules take 10 s to compile, in each of the processes. Once will do.
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{_COMPILED.name}/python"
+        sys.dont_write_bytecode = False
 
 BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
 
