@@ -11,6 +11,7 @@ from rec_align.indexing import report, rq_vae
 from rec_align.indexing.rq_vae import RQVAE
 
 SMALL = {"num_levels": 3, "num_codes": 16}
+WIDE = rq_vae.HIDDEN
 
 
 def clustered(num_rows, dim, num_coarse, seed=0):
@@ -25,6 +26,14 @@ def clustered(num_rows, dim, num_coarse, seed=0):
 
 def silent(line):
     del line
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    """Rows of so few clusters need no more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rq_vae, "HIDDEN", (96, 64))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +135,8 @@ def test_dead_codes_restart(revive):
     assert min(used) > 0.5 if revive else max(used) <= 20 / 128
 
 
-def test_half_of_each_codebook_is_used_on_real_titles(beauty_embeddings):
+def test_half_of_each_codebook_is_used_on_real_titles(beauty_embeddings, monkeypatch):
+    monkeypatch.setattr(rq_vae, "HIDDEN", WIDE)
     model = RQVAE.fit(beauty_embeddings, num_steps=300, report=silent)
     assert min(shares_used(model, beauty_embeddings)) > 0.5
 

@@ -1,5 +1,6 @@
 """Compiling: what is written is what SeqIO draws, whole or not at all, and trains without it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -61,6 +62,7 @@ def compiled(small_shop, once) -> CompiledMixture:
     return CompiledMixture.open(once)
 
 
+@functools.cache
 def drawn_rows(epoch: int) -> dict[str, np.ndarray]:
     """The same epoch from SeqIO: each feature [rows, length]."""
     dataset = batches.packed_rows(
@@ -182,7 +184,7 @@ def test_a_compile_that_fails_leaves_nothing(small_shop, tmp_path):
     """The train rows are written by then: the validation task is not there."""
     with pytest.raises(ValueError, match="no_such_task"):
         compiling.compile_mixture(
-            MIXTURE,
+            "small_shop_retrieval",
             tmp_path / "c",
             num_epochs=1,
             task_feature_lengths=LENGTHS,

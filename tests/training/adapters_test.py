@@ -35,12 +35,13 @@ def run(model_dir, steps, network=ADAPTED, base=None, **kwargs):
 @pytest.fixture(scope="module")
 def base_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("base")
-    run(path, 20, network=BASE)
+    run(path, 20, network=BASE, checkpoint_every=20)
     return path
 
 
 def test_only_adapters_are_trained_and_saved(base_dir, tmp_path):
-    outcome, losses = run(tmp_path, 60, base=base_dir, optimizer=optax.adam(3e-2))
+    options = {"optimizer": optax.adam(3e-2), "checkpoint_every": 30}
+    outcome, losses = run(tmp_path, 60, base=base_dir, **options)
     layers = ["encoder/layers_0/", "encoder/layers_1/", "decoder/layers_0/"]
     targets = [f"attention/{name}" for name in ("query", "value")]
     targets += [f"mlp/{name}" for name in ("wi_0", "wi_1", "wo")]

@@ -59,7 +59,9 @@ def make_batch(step: int) -> dict[str, np.ndarray]:
     }
 
 
-def run(model_dir: str, mesh_shape: str, steps: int, **kwargs) -> tuple[loop.Outcome, list[float]]:
+def run(
+    model_dir: str, mesh_shape: str, steps: int, checkpoint_every: int = 5, **kwargs
+) -> tuple[loop.Outcome, list[float]]:
     mesh = sharding.make_mesh(mesh_shape)
     host, num_hosts = sharding.host_shard(mesh, BATCH_SIZE)
     rows = slice(host * BATCH_SIZE // num_hosts, (host + 1) * BATCH_SIZE // num_hosts)
@@ -80,7 +82,7 @@ def run(model_dir: str, mesh_shape: str, steps: int, **kwargs) -> tuple[loop.Out
         batches_from,
         [make_batch(10_000)],
         model_dir,
-        loop.Schedule(total_steps=steps, log_every=1, checkpoint_every=5),
+        loop.Schedule(total_steps=steps, log_every=1, checkpoint_every=checkpoint_every),
         mesh=mesh,
         writers=[keep],
         **kwargs,
