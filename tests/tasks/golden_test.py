@@ -4,6 +4,7 @@ Where a task draws, the draw is read off the example (which negatives, which mas
 around it is written out; what is drawn is tested in tests/pipeline.
 """
 
+import functools
 import itertools
 import re
 
@@ -17,6 +18,12 @@ LENGTHS = {"inputs": 512, "targets": 256}
 
 
 def examples(name: str, split: str, **options) -> list[dict]:
+    return drawn(name, split, gin.config_str(), **options)
+
+
+@functools.cache
+def drawn(name: str, split: str, bindings: str, **options) -> list[dict]:
+    """Once for all tests with these gin bindings: a dataset takes a second to open."""
     task = seqio.get_mixture_or_task(name)
     dataset = task.get_dataset(LENGTHS, split=split, shuffle=False, seed=0, **options)
     return list(dataset.as_numpy_iterator())
