@@ -12,5 +12,7 @@ setup() { # setup EXTRAS, for instance setup "[test]"
     .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --editable ".$1"
     touch "$stamp"
   fi
+  # Where this is set, as in many containers, each process compiles TensorFlow's modules anew: 10 s.
+  unset PYTHONDONTWRITEBYTECODE
   export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 }

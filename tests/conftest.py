@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import sys
 import tempfile
 
 import pytest
@@ -22,10 +21,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XLA_FLAGS"] = " ".join(
         [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
     )
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # often so in containers
-        # TensorFlow's modules take 10 s to compile, in each of the processes. Once will do.
-        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{_COMPILED.name}/python"
-        sys.dont_write_bytecode = False
 
 BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
 
