@@ -144,7 +144,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
     mixture = f"{corpus}_{system.get('mixture', 'retrieval')}"
     with item_writing.using(both.get("ITEM_INDEX", item_writing.DEFAULT)):
         index_sha256 = item_writing.open_writing(corpus).sha256
-    taught = [taught_items.sha256(corpus)] if mixture.endswith("_distilled") else []
+    learns_draws = mixture.endswith(("_distilled", "_distillation"))
+    taught = [taught_items.sha256(corpus)] if learns_draws else []
     description = [model, mixture, both, training, scoring, index_sha256, *taught, *gin_files]
     if "compiled_epochs" in config:
         if gin_files:
