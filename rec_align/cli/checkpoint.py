@@ -1,16 +1,19 @@
-"""Import pretrained weights, or export a run's.
+"""Import pretrained weights, export a run's, or average those of several.
 
   rec-align checkpoint import flan-t5-small runs/flan_t5_small
   rec-align checkpoint import --from t5x gs://t5-data/pretrained_models/t5x/flan_t5_xl/\\
 checkpoint_1138000 runs/flan_t5_xl
   rec-align checkpoint export runs/first exported --to hf --vocabulary spiece.model
+  rec-align checkpoint average runs/first/checkpoints/1000 runs/first/checkpoints/2000 runs/mean
 
-An imported OUT is a MODEL_DIR for eval and infer and an INITIAL_CHECKPOINT_PATH for train; its size
-is in OUT/model.gin, for --gin_file. Import is shard by shard: the memory it takes is a little more
-than the float32 parameters.
+An imported or averaged OUT is a MODEL_DIR for eval and infer and an INITIAL_CHECKPOINT_PATH for
+train; the size of an imported one is in OUT/model.gin, for --gin_file. Import is shard by shard:
+the memory it takes is a little more than the float32 parameters.
 
 Exported models are float32. Hugging Face's T5 knows no blocks: a model that was trained
 block-causally reads histories with its encoder bidirectionally there.
+
+Average what has a common past: steps of one run, or runs that went on from the same checkpoint.
 """
 
 import argparse
@@ -31,19 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exporting.add_argument("out", metavar="OUT", help="a new folder")
     exporting.add_argument("--to", choices=("hf",), default="hf", help="default hf")
     exporting.add_argument(
-        "--checkpoint", default="best", metavar="STEP", help="best (default), latest or a step"
-    )
-    exporting.add_argument(
         "--vocabulary", metavar="SPIECE_MODEL", help="copied into OUT as spiece.model"
     )
+    averaging = actions.add_parser("average", help="make a MODEL_DIR of the mean of several runs")
+    averaging.add_argument("runs", nargs="+", metavar="RUN", help="a run, or RUN/checkpoints/STEP")
+    averaging.add_argument("out", metavar="OUT", help="a new folder")
+    for parser in (exporting, averaging):
+        parser.add_argument(
+            "--checkpoint", default="best", metavar="STEP", help="best (default), latest or a step"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.action == "export" and not (
+    if args.action != "import" and not (
         args.checkpoint in ("best", "latest") or args.checkpoint.isdigit()
     ):
         raise ValueError(f"--checkpoint {args.checkpoint}: give best, latest or a step")
-    from rec_align.pretrained import converting
+    from rec_align.pretrained import averaging, converting
 
     if args.action == "import":
         done = converting.import_checkpoint(args.path, args.out, args.kind)
@@ -52,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"start from it: --gin.INITIAL_CHECKPOINT_PATH=\"'{args.out}'\"")
         return 0
     step = int(args.checkpoint) if args.checkpoint.isdigit() else args.checkpoint
+    if args.action == "average":
+        for averaged in averaging.average_runs(args.runs, args.out, step=step):
+            print(averaged.path)
+        print(f"the mean of these is in {args.out}")
+        return 0
     done = converting.export_hf(args.model_dir, args.out, step=step, vocabulary=args.vocabulary)
     _print_size(done, args.out)
     return 0

@@ -62,7 +62,7 @@ def import_checkpoint(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host),
         jax.eval_shape(lambda: init_params(Transformer(config), 0)),
     )
-    with _written_whole(out) as folder:
+    with written_whole(out) as folder:
         params = load_params(path, like)
         title = f"The size of {epath.Path(path).resolve().name}, imported by rec-align checkpoint."
         (folder / MODEL_GIN).write_text(sizes.model_gin(config, title))
@@ -117,7 +117,7 @@ def export_hf(
     config = sizes.config_of(checkpoint.shapes)
     if vocabulary and not epath.Path(vocabulary).is_file():
         raise ValueError(f"--vocabulary: there is no file {vocabulary}.")
-    with _written_whole(out) as folder:
+    with written_whole(out) as folder:
         if vocabulary:
             epath.Path(vocabulary).copy(folder / SPIECE)
         hf.write_hf(checkpoint, config, folder, max_shard_bytes)
@@ -125,7 +125,7 @@ def export_hf(
 
 
 @contextlib.contextmanager
-def _written_whole(out: str | os.PathLike[str]) -> Iterator[epath.Path]:
+def written_whole(out: str | os.PathLike[str]) -> Iterator[epath.Path]:
     """Yields the folder to write into, and gives it its name when all is written.
 
     Raises:

@@ -19,10 +19,15 @@ def note(model_dir: str | os.PathLike[str], sha256: str) -> None:
     path.write_text(json.dumps({"sha256": sha256}) + "\n")
 
 
+def read(model_dir: str | os.PathLike[str]) -> str | None:
+    """The digest, or None where the run has none."""
+    path = epath.Path(model_dir) / FILE
+    return json.loads(path.read_text())["sha256"] if path.exists() else None
+
+
 def check(model_dir: str | os.PathLike[str], sha256: str) -> None:
     """Raises ValueError where the run was trained with another vocabulary."""
-    path = epath.Path(model_dir) / FILE
-    if path.exists() and json.loads(path.read_text())["sha256"] != sha256:
+    if read(model_dir) not in (None, sha256):
         raise ValueError(
             f"MODEL_DIR: {model_dir} was trained with another vocabulary than this one. A "
             "fine-tuned run needs --gin_file=gin/runs/bidirectional.gin after the run's file, and "
