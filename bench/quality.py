@@ -5,7 +5,8 @@
 A config names the corpus, the seeds, the baselines, and each system's mixture, gin files and gin
 bindings; those under `train` are for training alone, those under `scoring` for evaluation. Item
 embeddings named "taught" are those of `rec-align teach`. A system with `after` starts from what
-another was scored with, of the same seed. With `compiled_epochs` a mixture is drawn once for so
+another was scored with, of the same seed; one with `average_of` is the mean of what several were
+scored with, and is not trained. With `compiled_epochs` a mixture is drawn once for so
 many epochs, and all seeds are trained from that (`rec-align compile`, `train-compiled`), which
 leaves all cores to training. Finished runs are read again, interrupted ones go on. The record,
 bench/results/quality/NAME.json, holds the config, what `rec-align compare` found, each run's own
@@ -44,7 +45,7 @@ _COMPILED_OPTIONS = {
     "SEED": "--seed",
 }
 # The rest of a system's entries are gin bindings.
-_OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after", "score")
+_OF_SYSTEM = ("mixture", "train", "seeds", "gin_files", "after", "average_of", "score")
 RECORDS = pathlib.Path(__file__).parent / "results" / "quality"
 
 
@@ -133,6 +134,15 @@ def _run(entry: str, folder: pathlib.Path, module: list[str]) -> None:
     path.write_text(json.dumps(spent))
 
 
+def _scored_checkpoint(folder: pathlib.Path) -> str:
+    """The checkpoint that a finished run was scored with."""
+    scores = folder / "eval_test/metrics.json"
+    if not scores.exists():
+        raise ValueError(f"{folder} is to be gone on from, and is not finished")
+    step = json.loads(scores.read_text())["context"]["checkpoint_step"]
+    return f"{folder}/checkpoints/{step}"
+
+
 def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathlib.Path) -> dict:
     """Trains and scores one run, or reads it; returns its metrics, checkpoint and seconds."""
     corpus, model = config["corpus"], config.get("model", "tiny")
@@ -151,14 +161,12 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
         if gin_files:
             raise ValueError(f"{gin_files}: train-compiled takes none; leave compiled_epochs")
         description.append(config["compiled_epochs"])
+    bases = [system["after"]] if "after" in system else system.get("average_of", [])
+    bases = [folder.with_name(f"{base}_{seed}") for base in bases]
+    checkpoints = [_scored_checkpoint(base) for base in bases]
+    description += [(base / "made_with.json").read_text() for base in bases]
     if "after" in system:
-        base = folder.with_name(f"{system['after']}_{seed}")
-        scores = base / "eval_test/metrics.json"
-        if not scores.exists():
-            raise ValueError(f"{folder.name} is to start from {base}, which is not finished")
-        description.append((base / "made_with.json").read_text())
-        step = json.loads(scores.read_text())["context"]["checkpoint_step"]
-        training |= {"INITIAL_CHECKPOINT_PATH": f"{base}/checkpoints/{step}"}
+        training |= {"INITIAL_CHECKPOINT_PATH": checkpoints[0]}
     of_training = training
     if training.get("train.item_embeddings") == "taught":
         embeddings = taught_items.embeddings_path(corpus)
@@ -170,13 +178,17 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
         raise ValueError(
             f"{folder} was made with {path.read_text()}, and is wanted with {made_with}"
         )
+    is_average = "average_of" in system
+    average = ["checkpoint", "average", *checkpoints, str(folder)]
+    if is_average and not folder.exists() and rec_align(average):
+        sys.exit(1)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(made_with)
     found = folder / "eval_test/metrics.json"
     if not found.exists():
-        if "compiled_epochs" in config:
+        if "compiled_epochs" in config and not is_average:
             _train_compiled(folder, config, mixture, index_sha256, taught, both | of_training)
-        else:
+        elif not is_average:
             _call("train", folder, mixture, bindings(both | of_training), model, gin_files)
         scored = f"{corpus}_{system.get('score', config.get('score', 'retrieval'))}"
         _call("eval", folder, scored, bindings(both | scoring), model, gin_files)
