@@ -138,7 +138,7 @@ def _scored_checkpoint(folder: pathlib.Path) -> str:
     """The checkpoint that a finished run was scored with."""
     scores = folder / "eval_test/metrics.json"
     if not scores.exists():
-        raise ValueError(f"{folder} is to be gone on from, and is not finished")
+        raise ValueError(f"{folder}, which another system is made of, is not finished")
     step = json.loads(scores.read_text())["context"]["checkpoint_step"]
     return f"{folder}/checkpoints/{step}"
 
@@ -179,9 +179,9 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
             f"{folder} was made with {path.read_text()}, and is wanted with {made_with}"
         )
     is_average = "average_of" in system
-    average = ["checkpoint", "average", *checkpoints, str(folder)]
-    if is_average and not folder.exists() and rec_align(average):
-        sys.exit(1)
+    if is_average and not folder.exists():  # in a process of its own, which holds no device for long
+        average = ["rec_align.cli", "checkpoint", "average", *checkpoints, str(folder)]
+        subprocess.run([sys.executable, "-m", *average], check=True)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(made_with)
     found = folder / "eval_test/metrics.json"

@@ -18,8 +18,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    os.environ["XLA_FLAGS"] = " ".join(
-        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
+    os.environ["XLA_FLAGS"] = " ".join(  # flags that are given come last, and so prevail
+        ["--xla_cpu_use_fusion_emitters=false", os.environ.get("XLA_FLAGS", "")]
     )
 
 BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
@@ -27,7 +27,7 @@ BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
 
 @pytest.fixture
 def optimized(monkeypatch):
-    """For a test that computes more than it compiles: XLA optimizes, as it does for users."""
+    """For a test that computes more than it compiles: XLA optimizes, but for those emitters."""
     import jax
 
     def disable(optimizations: bool) -> None:

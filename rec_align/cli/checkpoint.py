@@ -4,7 +4,7 @@
   rec-align checkpoint import --from t5x gs://t5-data/pretrained_models/t5x/flan_t5_xl/\\
 checkpoint_1138000 runs/flan_t5_xl
   rec-align checkpoint export runs/first exported --to hf --vocabulary spiece.model
-  rec-align checkpoint average runs/first/checkpoints/1000 runs/first/checkpoints/2000 runs/mean
+  rec-align checkpoint average runs/second runs/third/checkpoints/4000 runs/mean
 
 An imported or averaged OUT is a MODEL_DIR for eval and infer and an INITIAL_CHECKPOINT_PATH for
 train; the size of an imported one is in OUT/model.gin, for --gin_file. Import is shard by shard:
@@ -13,7 +13,9 @@ the memory it takes is a little more than the float32 parameters.
 Exported models are float32. Hugging Face's T5 knows no blocks: a model that was trained
 block-causally reads histories with its encoder bidirectionally there.
 
-Average what has a common past: steps of one run, or runs that went on from the same checkpoint.
+Average what has a common past: runs that went on from the same checkpoint, or steps of one run,
+which keeps the newest two and the best unless `train.keep_checkpoints` says more. Adapters are
+folded in, so lora.gin is left out afterwards. It holds the parameters twice in memory.
 """
 
 import argparse
@@ -39,9 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     averaging = actions.add_parser("average", help="make a MODEL_DIR of the mean of several runs")
     averaging.add_argument("runs", nargs="+", metavar="RUN", help="a run, or RUN/checkpoints/STEP")
     averaging.add_argument("out", metavar="OUT", help="a new folder")
-    for parser in (exporting, averaging):
-        parser.add_argument(
-            "--checkpoint", default="best", metavar="STEP", help="best (default), latest or a step"
+    for action in (exporting, averaging):
+        action.add_argument(
+            "--checkpoint",
+            default="best",
+            metavar="STEP",
+            help="of a run: best (default), latest or a step",
         )
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "report": "print a run's scores and some users' recommendations",
     "compare": "compare runs with each other and with baselines",
     "plan": "what a training step needs on each device, before you rent it",
-    "checkpoint": "import pretrained weights, or export a run's",
+    "checkpoint": "import pretrained weights, export or average a run's",
 }
 
 

@@ -1,8 +1,9 @@
 """The mean of several checkpoints, parameter by parameter.
 
-Steps of one run, and runs that went on from the same checkpoint in different ways, often lie so
-close together that their mean is better than each (Wortsman et al. 2022, arXiv 2203.05482); see
-docs/results.md. Runs that began apart have no mean that means anything.
+Steps of one run (Izmailov et al. 2018, arXiv 1803.05407), and runs that went on from the same
+checkpoint in different ways (Wortsman et al. 2022, arXiv 2203.05482), can lie so close together
+that their mean is better than each; docs/results.md has a case. Runs that began apart have no mean
+that means anything.
 """
 
 import os
@@ -19,6 +20,7 @@ from rec_align.pretrained.checkpoint import Checkpoint
 from rec_align.pretrained.converting import save_params, written_whole
 from rec_align.pretrained.opening import open_checkpoint
 from rec_align.training import run_vocabulary
+from rec_align.training.checkpoints import differences
 
 
 def average_runs(
@@ -38,47 +40,54 @@ def average_runs(
       What was averaged.
 
     Raises:
-      ValueError: fewer than two are given, one is not there or does not fit the first in its
-        parameters or its vocabulary, or `out` holds something already.
+      ValueError: fewer than two are given, one is not there, is given twice, is no run of ours, or
+        does not fit the first in its parameters or its vocabulary; or `out` holds something.
     """
     if len(paths) < 2:
         raise ValueError(f"an average is of two runs or more; only {paths[0]} was given")
-    checkpoints = [merged(open_checkpoint(path, step)) for path in paths]
-    vocabularies = [_vocabulary(checkpoint) for checkpoint in checkpoints]
-    first = checkpoints[0]
-    for checkpoint, vocabulary in zip(checkpoints[1:], vocabularies[1:], strict=True):
-        _check_fits(first, checkpoint)
-        if vocabulary != vocabularies[0]:
+    opened = [open_checkpoint(path, step) for path in paths]
+    for number, checkpoint in enumerate(opened):
+        if checkpoint.kind != "rec_align":
             raise ValueError(
-                f"{checkpoint.path} was trained with another vocabulary than {first.path}, under "
-                "which its tokens mean other things: average runs of one corpus and ITEM_INDEX"
+                f"{checkpoint.path} is a checkpoint of kind {checkpoint.kind}: make a run of it "
+                "first, with `rec-align checkpoint import`"
             )
+        if checkpoint.path in [other.path for other in opened[:number]]:
+            raise ValueError(f"{checkpoint.path} is given twice: name each checkpoint once")
+    checkpoints = [merged(checkpoint) for checkpoint in opened]
+    first = checkpoints[0]
+    for checkpoint in checkpoints[1:]:
+        differ = differences({"the first": first.shapes, "this": checkpoint.shapes})
+        if differ:
+            raise ValueError(
+                f"{checkpoint.path} is of another network than {first.path}: average runs that "
+                "were trained with one model\n  " + "\n  ".join(differ)
+            )
+    vocabulary = _common_vocabulary(checkpoints)
     host = jax.local_devices(backend="cpu")[0]
     with written_whole(out) as folder, jax.default_device(host):
-        means = {
-            name: jnp.asarray(np.mean([c.read(name, ()) for c in checkpoints], axis=0))
-            for name in first.shapes
-        }
-        if vocabularies[0]:
-            run_vocabulary.note(folder, vocabularies[0])
+        means = {name: jnp.asarray(_mean(checkpoints, name)) for name in first.shapes}
+        if vocabulary:
+            run_vocabulary.note(folder, vocabulary)
         save_params(folder, traverse_util.unflatten_dict(means, sep="/"))
     return checkpoints
 
 
-def _vocabulary(checkpoint: Checkpoint) -> str | None:
-    """The digest of its run's vocabulary; None where none is noted."""
-    return run_vocabulary.read(epath.Path(checkpoint.path).parent.parent)
+def _mean(checkpoints: Sequence[Checkpoint], name: str) -> np.ndarray:
+    """Of one parameter, held twice at most."""
+    total = checkpoints[0].read(name, ())
+    for checkpoint in checkpoints[1:]:
+        total = total + checkpoint.read(name, ())
+    return total / np.float32(len(checkpoints))
 
 
-def _check_fits(first: Checkpoint, other: Checkpoint) -> None:
-    names = first.shapes.keys() | other.shapes.keys()
-    differ = sorted(name for name in names if first.shapes.get(name) != other.shapes.get(name))
-    if differ:
-        rows = [
-            f"{name}: {first.shapes.get(name, 'missing')}, {other.shapes.get(name, 'missing')}"
-            for name in differ
-        ]
+def _common_vocabulary(checkpoints: Sequence[Checkpoint]) -> str | None:
+    """The digest that their runs noted; imported ones noted none, and fit any."""
+    noted = {c.path: run_vocabulary.read(epath.Path(c.path).parent.parent) for c in checkpoints}
+    noted = {path: digest for path, digest in noted.items() if digest}
+    if len(set(noted.values())) > 1:
         raise ValueError(
-            f"{first.path} and {other.path} are of different networks, which have no mean:\n  "
-            + "\n  ".join(rows)
+            f"{', '.join(noted)} were trained with different vocabularies, under which tokens mean "
+            "different things: average runs of one VOCABULARY, or of one corpus and ITEM_INDEX"
         )
+    return next(iter(noted.values()), None)

@@ -129,9 +129,11 @@ def written_whole(out: str | os.PathLike[str]) -> Iterator[epath.Path]:
     """Yields the folder to write into, and gives it its name when all is written.
 
     Raises:
-      ValueError: `out` holds something already.
+      ValueError: `out` holds something already, or is a place among a run's checkpoints.
     """
     out = epath.Path(out)
+    if out.parent.name == "checkpoints":
+        raise ValueError(f"{out} would be taken for a checkpoint of that run: name a new folder.")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"{out} is not empty: name a new folder, or delete it first.")
     unfinished = out.parent / f"{out.name}.unfinished"

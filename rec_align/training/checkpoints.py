@@ -146,11 +146,7 @@ def check_fits(
     found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], path: str
 ) -> None:
     """Raises ValueError where a checkpoint's parameters are not the network's, naming them all."""
-    rows = [
-        f"{name}: checkpoint {found.get(name, 'missing')}, network {wanted.get(name, 'missing')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    ]
+    rows = differences({"checkpoint": found, "network": wanted})
     if rows:
         raise ValueError(
             f"the checkpoint {path} does not fit the network, {len(rows)} parameters differ. Use "
@@ -160,3 +156,18 @@ def check_fits(
             "and start a new run from adapters only after `rec-align checkpoint export`.\n  "
             + "\n  ".join(rows)
         )
+
+
+def differences(of: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
+    """A line for each parameter whose shape is not the same in all.
+
+    Example:
+      >>> differences({"checkpoint": {"a": (2,), "b": (3,)}, "network": {"a": (2,)}})
+      ['b: checkpoint (3,), network missing']
+    """
+    names = sorted(set().union(*of.values()))
+    return [
+        f"{name}: " + ", ".join(f"{who} {found.get(name, 'missing')}" for who, found in of.items())
+        for name in names
+        if len({found.get(name) for found in of.values()}) > 1
+    ]

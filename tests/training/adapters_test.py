@@ -35,7 +35,7 @@ def run(model_dir, steps, network=ADAPTED, base=None, **kwargs):
 @pytest.fixture(scope="module")
 def base_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("base")
-    run(path, 20, network=BASE, checkpoint_every=20)
+    run(path, 20, network=BASE, checkpoint_every=10)
     return path
 
 

@@ -30,7 +30,8 @@ STEPS = 8
 
 def start(folder, meshes: str, steps: int, *hosts, devices: int = 8) -> subprocess.Popen:
     environment = dict(os.environ, JAX_PLATFORMS="cpu")
-    environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
+    flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_force_host_platform_device_count={devices}"]
+    environment["XLA_FLAGS"] = " ".join(flags)
     arguments = [str(argument) for argument in (folder, meshes, steps, *hosts)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.mesh_run", *arguments],
