@@ -179,7 +179,8 @@ def run(config: dict[str, Any], system: dict[str, Any], seed: int, folder: pathl
             f"{folder} was made with {path.read_text()}, and is wanted with {made_with}"
         )
     is_average = "average_of" in system
-    if is_average and not folder.exists():  # in a process of its own, which holds no device for long
+    # In a process of its own, which leaves the devices to those that come after.
+    if is_average and not folder.exists():
         average = ["rec_align.cli", "checkpoint", "average", *checkpoints, str(folder)]
         subprocess.run([sys.executable, "-m", *average], check=True)
     folder.mkdir(parents=True, exist_ok=True)
