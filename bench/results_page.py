@@ -184,6 +184,9 @@ def main() -> None:
             "next_item_ml_100k": lambda: of_experiment(
                 "next_item_ml_100k", WITH_AND_WITHOUT_HISTORY
             ),
+            "pretraining_ml_100k": lambda: of_experiment(
+                "pretraining_ml_100k", WITH_AND_WITHOUT_HISTORY
+            ),
             "taught_ml_100k": lambda: of_experiment("taught_ml_100k", WITH_AND_WITHOUT_HISTORY),
             "taught_beauty": lambda: of_experiment("taught_beauty", WITH_AND_WITHOUT_HISTORY),
             "candidates_beauty": lambda: of_candidates(
