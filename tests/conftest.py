@@ -11,7 +11,7 @@ from rec_align.data import corpus, sources
 
 # Compiling is most of what the tests do. What one test compiled the others need not, in this
 # process, in those that it starts, and in all workers: these have the environment of the process
-# that started them. And tiny networks run faster than XLA could make them faster; see `optimized`.
+# that started them. And tiny networks run faster than XLA could make them faster.
 # The emitters of fusions pay off at run time alone, too: without, gradients compile in half.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory()
@@ -23,22 +23,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     )
 
 BEAUTY = pathlib.Path(__file__).parents[2] / "shared/data/amazon2014_beauty"
-
-
-@pytest.fixture
-def optimized(monkeypatch):
-    """For a test that computes more than it compiles: XLA optimizes, but for those emitters."""
-    import jax
-
-    def disable(optimizations: bool) -> None:
-        jax.config.update("jax_disable_most_optimizations", optimizations)
-        jax.clear_caches()  # what is compiled already would stay as it was
-
-    before = jax.config.values["jax_disable_most_optimizations"]
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")  # for processes that it starts
-    disable(False)
-    yield
-    disable(before)
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def test_what_is_missing_is_named(data_dir, tmp_path, capsys):
     assert "no checkpoint in" in capsys.readouterr().err
 
 
-def test_training_resumes_bit_for_bit(data_dir, tmp_path, optimized):
+def test_training_resumes_bit_for_bit(data_dir, tmp_path):
     """The real pipeline and network: two and two steps end with the weights of four."""
 
     def run(name, steps):
@@ -162,7 +162,7 @@ def test_training_resumes_bit_for_bit(data_dir, tmp_path, optimized):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys, optimized):
+def test_the_quickstart_with_few_steps(data_dir, tmp_path, capsys):
     model = ["--gin_file=gin/models/tiny.gin", *NARROW, f"--gin.MODEL_DIR='{tmp_path}'"]
     training = [
         *model,
