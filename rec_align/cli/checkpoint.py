@@ -14,8 +14,7 @@ Exported models are float32. Hugging Face's T5 knows no blocks: a model that was
 block-causally reads histories with its encoder bidirectionally there.
 
 Average what has a common past: runs that went on from the same checkpoint, or steps of one run,
-which keeps the newest two and the best unless `train.keep_checkpoints` says more. Adapters are
-folded in, so lora.gin is left out afterwards. It holds the parameters twice in memory.
+which keeps the newest two and the best. Adapters are folded in, so lora.gin is left out afterwards.
 """
 
 import argparse
